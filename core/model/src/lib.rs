@@ -1,0 +1,31 @@
+//! Floor 0 of Throughline: the words and promises that everything else is built on.
+//!
+//! A connector author needs [`Source`], [`Context`] and [`Error`]; a sink author [`Sink`]. The
+//! canonical tables are in [`canonical`]. This crate knows no vendor, no SQL engine, no database, and
+//! reads neither clock nor network.
+
+pub mod canonical;
+pub mod catalog;
+pub mod connector;
+pub mod context;
+pub mod error;
+pub mod http;
+pub mod money;
+pub mod phone;
+pub mod secret;
+pub mod sink;
+pub mod source;
+pub mod time;
+pub mod token;
+
+pub use catalog::{Capabilities, Catalog, ColumnSpec, ColumnType, Restates, StreamSpec};
+pub use connector::{ConfigErrors, Options, SinkConnector, SourceConnector};
+pub use context::{Context, NoteStore, TokenLease, TokenPair, TokenStore};
+pub use error::{Error, ErrorKind, Place, PointerAt, Result, Retry};
+pub use secret::Secret;
+pub use sink::{BatchStream, Committable, DynSink, Guarantee, Receipt, Sink, Table, TxnId};
+pub use source::{
+    Batch, CheckReport, Checkpoint, CountCheck, DynSource, Mapping, Notice, Param, ReadEvent, ReadRequest,
+    ReadStream, Reject, Source,
+};
+pub use time::{Clock, FixedClock, SystemClock, Window};

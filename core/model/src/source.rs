@@ -1,0 +1,153 @@
+//! The source side: what a connector implements and what the engine asks of it.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Catalog;
+use crate::context::Context;
+use crate::error::Result;
+use crate::time::Window;
+
+/// A connector set up with its options.
+///
+/// # Promises
+/// * Everything between two checkpoints can be read again from the first of them and gives the same
+///   records (a source that cannot, such as webhooks, reads from the durable inbox).
+/// * A row is never dropped in silence: what cannot be used comes as [`ReadEvent::Rejected`].
+/// * A stream that ends without an error is complete as far as the source can know.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Asks the vendor whether credentials and rights suffice.
+    async fn check(&self, ctx: &Context) -> Result<CheckReport>;
+
+    /// The streams known without asking the vendor. `throughline check --offline` and the mapping
+    /// rely on it; [`Source::discover`] may add columns and streams.
+    fn catalog(&self) -> Catalog;
+
+    async fn discover(&self, _ctx: &Context) -> Result<Catalog> {
+        Ok(self.catalog())
+    }
+
+    /// How raw streams become canonical tables.
+    fn mappings(&self) -> Vec<Mapping>;
+
+    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream>;
+
+    /// The checkpoint is durable here: safe to acknowledge or delete upstream. May be called again
+    /// with the same checkpoint after a crash.
+    async fn committed(&self, _ctx: &Context, _stream: &str, _checkpoint: &Checkpoint) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One SELECT over this source's raw streams, by bare name, that fills one canonical table.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The canonical table ([`crate::canonical`]).
+    pub into: String,
+    /// The raw streams it reads. It runs when at least the first of them is selected; the others
+    /// are empty tables when they are not.
+    pub from: Vec<String>,
+    pub sql: String,
+    /// For error messages, e.g. `connectors/src/amocrm/mapping/deals.sql`.
+    pub origin: String,
+    /// Values of `$name` placeholders in the SELECT.
+    pub params: Vec<(String, Param)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    Text(Option<String>),
+    Int(i64),
+    Bool(bool),
+}
+
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    pub stream: String,
+    /// Where to go on; `None` reads from the beginning.
+    pub checkpoint: Option<Checkpoint>,
+    /// An explicit backfill window (`--from`, `--to`), for streams that are `windowed`. A windowed
+    /// read starts at its beginning and its checkpoints are not kept.
+    pub window: Option<Window>,
+    /// Stop early, for `preview` and `--dry-run`: at most this many pages (files, parts).
+    pub max_pages: Option<u64>,
+}
+
+/// What to resume from; its content is the connector's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint(pub serde_json::Value);
+
+pub type ReadStream = BoxStream<'static, Result<ReadEvent>>;
+
+#[derive(Debug)]
+pub enum ReadEvent {
+    /// Records. Column names are the vendor's; types may differ from batch to batch, the engine
+    /// widens. Names starting with `_tl_` are the engine's.
+    Batch(Batch),
+    /// All events before this one can be committed, and reading may go on from here.
+    Checkpoint(Checkpoint),
+    /// A record that cannot be used.
+    Rejected(Reject),
+    /// Something a person should know that is not an error; goes into the run report.
+    Notice(Notice),
+    /// Rows until [`ReadEvent::WindowEnd`] are the whole truth about the days `from_on..to_on`
+    /// (days since the epoch, half-open). After a crash between the two, the source begins the
+    /// window again with the same `id` and goes on behind its checkpoint, or with another `id` and
+    /// starts the window over.
+    WindowBegin { id: String, from_on: i32, to_on: i32 },
+    WindowEnd { id: String },
+    /// The vendor's own number of records for what this read covered, to compare with ours.
+    Count(CountCheck),
+    /// How much there is in all, where known, for the progress bar.
+    Total(u64),
+}
+
+#[derive(Debug)]
+pub struct Batch {
+    pub rows: RecordBatch,
+    /// The HTTP exchange the rows came from ([`crate::http::HttpResponseHead::exchange`]).
+    pub exchange: Option<u64>,
+    /// For error messages: `page 3`, `part 0`, `costs.csv:200`.
+    pub page: String,
+}
+
+/// A record for the dead letters.
+#[derive(Clone, Debug)]
+pub struct Reject {
+    pub reason: String,
+    /// `page 3, record 17`, `costs.csv:12`.
+    pub place: String,
+    /// As it came. Cut at 1 MiB, which the reason then says.
+    pub raw: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable name: `schema_widened`, `column_added`, `changed_while_paging`, ...
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountCheck {
+    /// What was counted, e.g. `visits 2026-09-01 to 2026-09-07`.
+    pub what: String,
+    pub expected: u64,
+    /// What this read delivered for it, rejected rows included.
+    pub read: u64,
+}
+
+/// What `throughline check` prints of one source or sink.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CheckReport {
+    pub facts: Vec<(String, String)>,
+    pub warnings: Vec<String>,
+}
+
+pub type DynSource = Arc<dyn Source>;
