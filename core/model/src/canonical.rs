@@ -15,7 +15,7 @@ use crate::catalog::ColumnType::{self, Bool, Date, Decimal, Instant, Int, Text};
 pub struct CanonicalTable {
     pub name: &'static str,
     pub doc: &'static str,
-    /// Rows with an equal key are one record; the one landed last wins.
+    /// Rows with an equal key are one record; the one landed last wins. No key: every row counts.
     pub key: &'static [&'static str],
     pub columns: &'static [Column],
 }
@@ -263,8 +263,8 @@ pub const TABLES: &[CanonicalTable] = &[
     },
     CanonicalTable {
         name: "costs",
-        doc: "What was spent, per day at the finest level the ad system gives.",
-        key: &["system", "account", "day", "source", "medium", "campaign_id", "campaign", "adgroup_id", "ad_id", "ad", "keyword", "cost_kind"],
+        doc: "What was spent, per day at the finest level the ad system gives. Every row counts: two equal rows are two amounts.",
+        key: &[],
         columns: &[
             req("system", Text, "yandex_direct, google_ads, vk_ads, meta_ads, manual, ..."),
             req("day", Date, "in the ad account's time zone"),
