@@ -86,11 +86,6 @@ fn told(e: rusqlite::Error, path: &Path) -> Error {
 ///
 /// The caller holds the folder's opening lock, so that no two processes create or migrate at once.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
-    open_writer_at(path, LATEST)
-}
-
-/// As [`open_writer`], up to a migration: for tests of the later ones.
-pub(crate) fn open_writer_at(path: &Path, version: usize) -> Result<Connection> {
     let size = match std::fs::metadata(path) {
         Ok(meta) => meta.len(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
@@ -112,7 +107,7 @@ pub(crate) fn open_writer_at(path: &Path, version: usize) -> Result<Connection> 
         // After a burst the log is cut back instead of keeping its largest size for ever.
         conn.pragma_update(None, "journal_size_limit", 64_i64 << 20)?;
         conn.set_prepared_statement_cache_capacity(64);
-        migrate(&mut conn, known, version)?;
+        migrate(&mut conn, known)?;
         Ok(conn)
     })()
     .map_err(|e: Fail| e.on(path))
@@ -173,8 +168,8 @@ pub(crate) fn quick_check(conn: &Connection, path: &Path) -> Step<()> {
         .into())
 }
 
-fn migrate(conn: &mut Connection, known: usize, to: usize) -> Step<()> {
-    for (number, sql) in MIGRATIONS.iter().enumerate().take(to).skip(known) {
+fn migrate(conn: &mut Connection, known: usize) -> Step<()> {
+    for (number, sql) in MIGRATIONS.iter().enumerate().skip(known) {
         let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
         tx.execute_batch(sql)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;

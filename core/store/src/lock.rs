@@ -108,7 +108,7 @@ impl LockFile {
         self.file.set_len(0)?;
         self.file.rewind()?;
         let since = now_us.map(|us| us.to_string()).unwrap_or_default();
-        write!(self.file, "{} {since}\n", std::process::id())
+        writeln!(self.file, "{} {since}", std::process::id())
     }
 }
 
