@@ -5,12 +5,24 @@
 //! SELECTs by the rules of docs/portable-sql.md, so that another engine can stand behind
 //! [`SqlEngine`].
 
+mod bind;
+mod error;
+mod functions;
+mod local;
+mod normal;
+mod statement;
+mod widen;
+mod write;
+
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use throughline_core::{BatchStream, Param, Result};
+
+pub use local::{LocalEngine, LocalOptions};
+pub use statement::{check_syntax, sql_tables};
 
 /// Where a table's rows are.
 #[derive(Clone, Debug)]
@@ -51,7 +63,13 @@ pub trait SqlEngine: Send + Sync {
     /// Runs a SELECT into Parquet files in `folder`, which must not exist: a step that is repeated
     /// gets a fresh folder, since engines append. `step` names it in errors. Files and folder are
     /// durable (fsync) when this returns.
-    async fn write(&self, step: &str, select: &str, params: &[(String, Param)], folder: &Path) -> Result<Written>;
+    async fn write(
+        &self,
+        step: &str,
+        select: &str,
+        params: &[(String, Param)],
+        folder: &Path,
+    ) -> Result<Written>;
 
     /// Runs a SELECT and streams its rows.
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream>;

@@ -1,0 +1,115 @@
+//! Scalar functions for mapping SQL: thin, array-at-a-time covers of pure functions of
+//! `throughline-core`. Null in, null out; bad data gives null, never an error.
+
+mod decimal;
+mod input;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use input::{Arg, Inputs};
+
+/// Registers all; gives back the one that reading files needs too.
+pub(crate) fn register(ctx: &SessionContext) -> Arc<ScalarUDF> {
+    let decimal_text = Arc::new(decimal::decimal_text());
+    for function in [decimal_text.as_ref().clone()] {
+        ctx.register_udf(function);
+    }
+    decimal_text
+}
+
+/// One function: its arguments, its result, and the loop over rows.
+pub(crate) struct Function {
+    name: &'static str,
+    args: &'static [Arg],
+    returns: DataType,
+    run: fn(&Inputs) -> Result<ArrayRef>,
+    signature: Signature,
+}
+
+impl Function {
+    pub(crate) fn udf(
+        name: &'static str,
+        args: &'static [Arg],
+        returns: DataType,
+        run: fn(&Inputs) -> Result<ArrayRef>,
+    ) -> ScalarUDF {
+        ScalarUDF::from(Self {
+            name,
+            args,
+            returns,
+            run,
+            signature: Signature::user_defined(Volatility::Immutable),
+        })
+    }
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+// A name stands for one function here.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+impl Eq for Function {}
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        if given.len() != self.args.len() {
+            return Err(DataFusionError::Plan(format!(
+                "{} takes {} arguments ({}), not {}",
+                self.name,
+                self.args.len(),
+                self.args.iter().map(|a| a.word()).collect::<Vec<_>>().join(", "),
+                given.len()
+            )));
+        }
+        let coerced = self.args.iter().zip(given).enumerate().map(|(i, (arg, kind))| {
+            arg.coerce(kind).ok_or_else(|| {
+                DataFusionError::Plan(format!(
+                    "argument {} of {} is {}, and {kind} does not become that; write CAST",
+                    i + 1,
+                    self.name,
+                    arg.word()
+                ))
+            })
+        });
+        coerced.collect()
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let result = (self.run)(&Inputs::new(args.args, rows)?)?;
+        if constant {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}

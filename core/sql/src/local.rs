@@ -1,0 +1,289 @@
+//! The engine that runs inside the process: DataFusion with a memory limit and spill files.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::array::cast::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use async_trait::async_trait;
+use datafusion::common::TableReference;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
+use futures::{StreamExt, TryStreamExt};
+use throughline_core::{BatchStream, Error, Param, Result};
+
+use crate::normal::{normal_batch, normal_schema};
+use crate::{SqlEngine, TableRef, Written, bind, error, functions, statement, write};
+
+/// Rows in a batch.
+const BATCH_ROWS: usize = 8192;
+
+/// What the local engine may use.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// Bytes that sorts, joins and aggregations may hold together before they spill. Files being
+    /// read and written come on top: about 64 MB for each thread.
+    pub memory_bytes: usize,
+    /// Folder of spill files; made if missing. They are gone when a query ends.
+    pub spill_dir: PathBuf,
+    /// How many parts a query is run in.
+    pub threads: usize,
+}
+
+/// [`SqlEngine`] on DataFusion, in this process.
+pub struct LocalEngine {
+    ctx: SessionContext,
+    decimal_text: Arc<ScalarUDF>,
+}
+
+/// Why a query ended: DataFusion's error as it came, to judge whether another plan may succeed.
+pub(crate) enum Failure {
+    Sql(DataFusionError),
+    Own(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Self::Own(e)
+    }
+}
+impl From<DataFusionError> for Failure {
+    fn from(e: DataFusionError) -> Self {
+        Self::Sql(e)
+    }
+}
+
+impl Failure {
+    fn exhausted(&self) -> bool {
+        matches!(self, Self::Sql(e) if error::is_exhausted(e))
+    }
+    fn into_error(self) -> Error {
+        match self {
+            Self::Sql(e) => error::running(&e),
+            Self::Own(e) => e,
+        }
+    }
+}
+
+/// Hash joins hold one side in memory and cannot spill; sorted ones can, at the price of sorting
+/// both. So a query that ran out of memory is tried once more with sorted joins.
+#[derive(Clone, Copy)]
+enum Joins {
+    Hashed,
+    Sorted,
+}
+
+impl LocalEngine {
+    /// # Errors
+    /// The spill folder cannot be made.
+    pub fn new(options: LocalOptions) -> Result<Self> {
+        std::fs::create_dir_all(&options.spill_dir)
+            .map_err(|e| Error::io("make the spill folder", options.spill_dir.display(), e))?;
+        let threads = options.threads.max(1);
+        let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes), NonZeroUsize::MIN);
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![options.spill_dir]))
+            // The disk's own end is the limit.
+            .with_max_temp_directory_size(u64::MAX);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(|e| error::running(&e))?;
+
+        let mut config = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_batch_size(BATCH_ROWS)
+            .with_information_schema(false)
+            .with_collect_statistics(true);
+        let settings = config.options_mut();
+        settings.execution.time_zone = Some("UTC".into());
+        settings.sql_parser.collect_spans = true;
+        settings.sql_parser.map_string_types_to_utf8view = false;
+        // Each sort keeps this much back for its last merge; the default of 10 MB times the sorts
+        // of a plan would be more than a small limit.
+        settings.execution.sort_spill_reservation_bytes =
+            (options.memory_bytes / (16 * threads)).clamp(64 * 1024, 10 * 1024 * 1024);
+
+        let ctx = SessionContext::new_with_config_rt(config, runtime);
+        let decimal_text = functions::register(&ctx);
+        Ok(Self { ctx, decimal_text })
+    }
+
+    async fn plan(&self, select: &str, params: &[(String, Param)]) -> Result<LogicalPlan> {
+        let mut statement = statement::parse(select)?;
+        statement::fill(&mut statement, params)?;
+        let state = self.ctx.state();
+        let refuse = |e: DataFusionError| error::planning(&e, select, &self.tables());
+        let plan = state.statement_to_plan(statement).await.map_err(refuse)?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(refuse)?;
+        Ok(plan)
+    }
+
+    /// The plan after type checking; errors in types and calls are found here.
+    fn checked(&self, plan: LogicalPlan, select: &str) -> Result<LogicalPlan> {
+        self.ctx.state().optimize(&plan).map_err(|e| error::planning(&e, select, &self.tables()))
+    }
+
+    fn tables(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .ctx
+            .catalog("datafusion")
+            .and_then(|c| c.schema("public"))
+            .map(|s| s.table_names())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    fn state(&self, joins: Joins) -> SessionState {
+        let mut state = self.ctx.state();
+        if matches!(joins, Joins::Sorted) {
+            let config = state.config_mut();
+            let settings = config.options_mut();
+            settings.optimizer.prefer_hash_join = false;
+            // With one partition DataFusion only knows hash joins.
+            settings.execution.target_partitions = settings.execution.target_partitions.max(2);
+        }
+        state
+    }
+
+    async fn physical(
+        &self,
+        plan: &LogicalPlan,
+        joins: Joins,
+    ) -> Result<(SessionState, Arc<dyn ExecutionPlan>), Failure> {
+        let state = self.state(joins);
+        let physical = state.create_physical_plan(plan).await?;
+        Ok((state, physical))
+    }
+
+    async fn write_once(&self, plan: &LogicalPlan, joins: Joins, folder: &Path) -> Result<Written, Failure> {
+        let (state, physical) = self.physical(plan, joins).await?;
+        let schema = normal_schema(&physical.schema());
+        let streams = execute_stream_partitioned(physical, state.task_ctx())?;
+        write::fresh_folder(folder)?;
+        let written = write::parts(streams, schema, folder).await;
+        if written.is_err() {
+            // We made the folder, so what is in it is ours and of no use.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        written
+    }
+
+    /// Starts a query and waits for its first batch: by then every hash join has its table.
+    async fn start(&self, plan: &LogicalPlan, joins: Joins) -> Result<Started, Failure> {
+        let (state, physical) = self.physical(plan, joins).await?;
+        let schema = normal_schema(&physical.schema());
+        let mut stream = execute_stream(physical, state.task_ctx())?;
+        let first = stream.next().await.transpose()?;
+        Ok(Started { schema, first, stream })
+    }
+}
+
+struct Started {
+    schema: SchemaRef,
+    first: Option<arrow::array::RecordBatch>,
+    stream: SendableRecordBatchStream,
+}
+
+#[async_trait]
+impl SqlEngine for LocalEngine {
+    async fn bind(&self, name: &str, table: &TableRef) -> Result<()> {
+        let provider = bind::provider(name, table, &self.ctx, &self.decimal_text)?;
+        self.replace(name, provider)
+    }
+
+    async fn bind_view(&self, name: &str, select: &str, params: &[(String, Param)]) -> Result<()> {
+        let plan = self.plan(select, params).await?;
+        // Type errors are this SELECT's, not those of whoever reads the view.
+        self.checked(plan.clone(), select)?;
+        self.replace(name, Arc::new(ViewTable::new(plan, Some(select.to_string()))))
+    }
+
+    async fn write(
+        &self,
+        step: &str,
+        select: &str,
+        params: &[(String, Param)],
+        folder: &Path,
+    ) -> Result<Written> {
+        let in_step = |e: Error| e.with("step", step);
+        let plan = self.plan(select, params).await.map_err(in_step)?;
+        self.checked(plan.clone(), select).map_err(in_step)?;
+        let written = match self.write_once(&plan, Joins::Hashed, folder).await {
+            Err(e) if e.exhausted() => {
+                tracing::debug!(step, "out of memory: once more with sorted joins");
+                self.write_once(&plan, Joins::Sorted, folder).await
+            }
+            other => other,
+        };
+        written.map_err(Failure::into_error).map_err(in_step)
+    }
+
+    async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream> {
+        let plan = self.plan(select, params).await?;
+        self.checked(plan.clone(), select)?;
+        let started = match self.start(&plan, Joins::Hashed).await {
+            Err(e) if e.exhausted() => self.start(&plan, Joins::Sorted).await,
+            other => other,
+        };
+        let Started { schema, first, stream } = started.map_err(Failure::into_error)?;
+        let rest = stream.map_err(|e| error::running(&e));
+        let all = futures::stream::iter(first.map(Ok)).chain(rest);
+        Ok(all.map(move |batch| batch.and_then(|b| normal_batch(&b, &schema))).boxed())
+    }
+
+    async fn describe(&self, select: &str, params: &[(String, Param)]) -> Result<SchemaRef> {
+        let plan = self.plan(select, params).await?;
+        let checked = self.checked(plan, select)?;
+        Ok(normal_schema(checked.schema().as_arrow()))
+    }
+
+    async fn scalar_i64(&self, select: &str) -> Result<i64> {
+        let mut rows = self.read(select, &[]).await?;
+        let mut found = None;
+        while let Some(batch) = rows.try_next().await? {
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if batch.num_columns() != 1 || batch.num_rows() != 1 || found.is_some() {
+                return Err(Error::bug("one number was expected of this SELECT, and it gave more")
+                    .with("sql", select));
+            }
+            let numbers = cast(batch.column(0), &DataType::Int64)?;
+            if numbers.is_null(0) {
+                return Err(Error::data("one number was expected of this SELECT, and it gave null")
+                    .with("sql", select));
+            }
+            found = Some(numbers.as_primitive::<Int64Type>().value(0));
+        }
+        found.ok_or_else(|| {
+            Error::bug("one number was expected of this SELECT, and it gave no row").with("sql", select)
+        })
+    }
+}
+
+impl LocalEngine {
+    fn replace(&self, name: &str, provider: Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
+        let reference = TableReference::bare(name);
+        self.ctx.deregister_table(reference.clone()).map_err(|e| error::running(&e))?;
+        self.ctx.register_table(reference, provider).map_err(|e| error::running(&e))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! More rows than memory: sorts, aggregations and joins go through the disk and give the same answer.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, StringArray};
+use throughline_core::ErrorKind;
+use throughline_sql::{LocalEngine, SqlEngine, TableRef};
+
+use crate::{Lab, batch, lab_with};
+
+const ROWS: i64 = 400_000;
+
+/// 400,000 rows of about 100 bytes in 4 files.
+async fn big(lab: &Lab) {
+    let mut files = Vec::new();
+    let quarter = ROWS / 4;
+    for part in 0..4 {
+        let numbers = part * quarter..(part + 1) * quarter;
+        // Scattered order, every key once.
+        let ids: Vec<i64> = numbers.map(|n| n * 7919 % ROWS).collect();
+        let texts: Vec<String> = ids.iter().map(|id| format!("{:064}-{id}", id % 1000)).collect();
+        let rows = batch(vec![
+            ("id", Arc::new(Int64Array::from(ids))),
+            ("word", Arc::new(StringArray::from(texts))),
+        ]);
+        files.push(lab.file(&format!("big-{part}.parquet"), &rows));
+        if part == 0 {
+            let schema = rows.schema();
+            lab.engine.bind("empty", &TableRef::Parquet { files: vec![], schema }).await.unwrap();
+        }
+    }
+    let schema = batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![0]))),
+        ("word", Arc::new(StringArray::from(vec![""]))),
+    ])
+    .schema();
+    lab.engine.bind("big", &TableRef::Parquet { files, schema }).await.unwrap();
+}
+
+async fn step(lab: &Lab, name: &str, select: &str) {
+    let written = lab.engine.write(name, select, &[], &lab.path(name)).await.unwrap();
+    lab.engine.bind(name, &written.table()).await.unwrap();
+}
+
+async fn number(engine: &LocalEngine, select: &str) -> i64 {
+    engine.scalar_i64(select).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sort_aggregate_and_join_spill_under_a_tiny_limit() {
+    let lab = lab_with(12 << 20, 2);
+    big(&lab).await;
+    step(&lab, "sorted", "SELECT id, word FROM big ORDER BY word, id").await;
+    assert_eq!(number(&lab.engine, "SELECT count(*) FROM sorted").await, ROWS);
+
+    step(&lab, "grouped", "SELECT word, count(*) AS n, max(id) AS top FROM big GROUP BY word").await;
+    assert_eq!(number(&lab.engine, "SELECT count(*) FROM grouped").await, ROWS);
+    assert_eq!(number(&lab.engine, "SELECT sum(n) FROM grouped").await, ROWS);
+
+    // Neither side fits: a hash join fails, its sorted stand-in does it.
+    let join = "SELECT a.id, b.word FROM big a JOIN big b ON a.word = b.word";
+    step(&lab, "joined", join).await;
+    assert_eq!(number(&lab.engine, "SELECT count(*) FROM joined").await, ROWS);
+    assert_eq!(number(&lab.engine, "SELECT sum(id) FROM joined").await, ROWS * (ROWS - 1) / 2);
+
+    let windowed = "SELECT id, CAST(row_number() OVER (PARTITION BY id % 1000 ORDER BY word, id) AS BIGINT) AS n FROM big";
+    step(&lab, "windowed", windowed).await;
+    assert_eq!(number(&lab.engine, "SELECT max(n) FROM windowed").await, ROWS / 1000);
+
+    let left: Vec<_> = walk(&lab.path("spill"));
+    assert!(left.is_empty(), "spill files stayed: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_spill_says_which_setting_helps() {
+    let lab = lab_with(2 << 20, 2);
+    big(&lab).await;
+    let e = lab.read("SELECT array_agg(word) AS all_words FROM big", &[]).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Config, "{e}");
+    assert!(e.to_string().contains("raise `memory` under [engine]"), "{e}");
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
