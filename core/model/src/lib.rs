@@ -22,7 +22,7 @@ pub use catalog::{Capabilities, Catalog, ColumnSpec, ColumnType, Restates, Strea
 pub use connector::{ConfigErrors, Options, SinkConnector, SourceConnector};
 pub use context::{Context, NoteStore, TokenLease, TokenPair, TokenStore};
 pub use error::{Error, ErrorKind, Place, PointerAt, Result, Retry};
-pub use secret::Secret;
+pub use secret::{Redactor, Secret};
 pub use sink::{BatchStream, Committable, DynSink, Guarantee, Receipt, Sink, Table, TxnId};
 pub use source::{
     Batch, CheckReport, Checkpoint, CountCheck, DynSource, Mapping, Notice, Param, ReadEvent, ReadRequest,
