@@ -1,1 +1,16 @@
+//! Floor 3: pipeline files, the run loop and the scheduler.
+//!
+//! A run is told in [`run`]: land ([`land`]), map ([`map`]), attribute, publish ([`publish`]). This crate
+//! knows no vendor and no HTTP.
 
+pub mod diagnostic;
+pub mod failpoint;
+pub mod land;
+pub mod map;
+pub mod pipeline;
+pub mod progress;
+pub mod publish;
+pub mod registry;
+pub mod run;
+pub mod schedule;
+mod suggest;

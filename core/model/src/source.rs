@@ -127,7 +127,7 @@ pub struct Reject {
     pub raw: Bytes,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notice {
     /// Stable name: `schema_widened`, `column_added`, `changed_while_paging`, ...
     pub code: String,

@@ -1,0 +1,22 @@
+# Targets for people and for CI. Everything a target needs it installs itself.
+.PHONY: run test lint bench docs tools
+
+run:
+	cargo run -- run examples/quickstart/pipeline.toml
+
+test:
+	cargo test --workspace --quiet
+	sh examples/prepared-data/test.sh
+	sh examples/company/third-party/test.sh
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	sh tools/one-tower.sh
+
+bench:
+	sh tools/bench.sh
+
+# Rewrites generated pages and snapshots.
+docs:
+	UPDATE_EXPECT=1 cargo test --workspace --quiet

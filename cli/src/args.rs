@@ -1,0 +1,232 @@
+//! The command line, as `--help` shows it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "throughline",
+    version,
+    about = "Which ad, keyword and page brought the chat that became this sale, and what did it cost?",
+    long_about = "Throughline pulls ad costs, web visits, chats and CRM deals, ties them into one line per \
+                  person, attributes revenue, and publishes tables for BI.\n\nExit codes: 0 done; 1 failed; \
+                  2 the command or a file is wrong; 3 incomplete (a vendor counts more than came); \
+                  4 failed for now, try again later; 5 a [[test]] failed; 130 stopped.",
+    propagate_version = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print one JSON document on standard output instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Colour: auto, always, never. NO_COLOR is respected.
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
+    pub color: ColorWhen,
+
+    /// More of what happens, on standard error; twice for every request.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented pipeline file to start from.
+    Init(InitArgs),
+    /// Check a pipeline file; without --offline also credentials and sinks.
+    Check(CheckArgs),
+    /// Run a pipeline once.
+    Run(RunArgs),
+    /// Show the first rows of one stream, without storing anything.
+    Preview(PreviewArgs),
+    /// Run SQL over the tables of the last epoch.
+    Query(QueryArgs),
+    /// Tell the whole line of one deal, from cost to sale.
+    Explain(ExplainArgs),
+    /// Run the [[test]] blocks of pipeline files.
+    Test(TestArgs),
+    /// Print the JSON Schema of pipeline files, for editors.
+    Schema,
+    /// The connectors and sinks that are built in.
+    Connector(ConnectorArgs),
+    /// Past runs of a pipeline.
+    Runs(RunsArgs),
+    /// Records that could not be used.
+    DeadLetters(DeadLettersArgs),
+    /// Run every pipeline of a folder by its schedule, until stopped.
+    Schedule(ScheduleArgs),
+    /// Print shell completions.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct PipelineArg {
+    /// The pipeline file.
+    #[arg(default_value = "pipeline.toml")]
+    pub pipeline: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct PipelineOption {
+    /// The pipeline file.
+    #[arg(short, long, default_value = "pipeline.toml")]
+    pub pipeline: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write; an existing one is never overwritten.
+    #[arg(default_value = "pipeline.toml")]
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub file: PipelineArg,
+    /// Only what can be checked without a network.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub file: PipelineArg,
+    /// Read everything again; readers keep the old tables until the new ones are whole.
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub full_refresh: bool,
+    /// Read again from this day or instant (YYYY-MM-DD or RFC 3339, UTC), included.
+    #[arg(long, requires = "to", value_name = "WHEN")]
+    pub from: Option<String>,
+    /// Read again up to this day or instant, excluded.
+    #[arg(long, requires = "from", value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Read one page of each stream into a temporary place, compute, publish nothing.
+    #[arg(long, conflicts_with_all = ["full_refresh", "from", "to", "sink"])]
+    pub dry_run: bool,
+    /// Publish to this sink only; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub sink: Vec<String>,
+    /// Compute and publish although nothing is new.
+    #[arg(long)]
+    pub recompute: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// SOURCE.STREAM, as named in the pipeline.
+    pub stream: String,
+    #[command(flatten)]
+    pub file: PipelineOption,
+    /// Rows to show.
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub rows: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// One SELECT. Output tables go by their names, canonical ones as in_<name>.
+    pub sql: String,
+    #[command(flatten)]
+    pub file: PipelineOption,
+    /// table, csv or json.
+    #[arg(long, default_value = "table")]
+    pub format: QueryFormat,
+    /// Rows to show at most; 0 for all.
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum QueryFormat {
+    Table,
+    Csv,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The deal: as in the table deals, or the CRM's own number.
+    pub deal: String,
+    #[command(flatten)]
+    pub file: PipelineOption,
+}
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Pipeline files, or folders of them.
+    #[arg(default_value = "pipeline.toml")]
+    pub paths: Vec<PathBuf>,
+    /// Only tests whose name contains this.
+    #[arg(long)]
+    pub filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorArgs {
+    #[command(subcommand)]
+    pub command: ConnectorCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// One line each.
+    List,
+    /// Options, streams and documentation of one.
+    Show { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// One run in full.
+    pub id: Option<i64>,
+    #[command(flatten)]
+    pub file: PipelineOption,
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLettersArgs {
+    #[command(subcommand)]
+    pub command: DeadLettersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// What lies there.
+    List {
+        #[command(flatten)]
+        file: PipelineOption,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One of them, with its raw record.
+    Show {
+        id: i64,
+        #[command(flatten)]
+        file: PipelineOption,
+    },
+    /// Try them again: map what landed anew, and read again what could not be read.
+    Replay {
+        #[command(flatten)]
+        file: PipelineOption,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// A folder of pipeline files, or one file.
+    pub path: PathBuf,
+}

@@ -1,0 +1,95 @@
+//! What every command needs: logging, the registry, a loaded pipeline, the services of a run.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use throughline_core::secret::Redactor;
+use throughline_core::{Clock, Result, SystemClock};
+use throughline_engine::diagnostic::Diagnostics;
+use throughline_engine::pipeline::{self, LoadOptions, Pipeline};
+use throughline_engine::registry::Registry;
+use throughline_engine::run::Services;
+use throughline_http::{Client, Limits};
+use tokio_util::sync::CancellationToken;
+
+use crate::bars::Bars;
+
+/// Log lines go to standard error: warnings always, more with `-v`; `THROUGHLINE_LOG` overrides.
+pub fn logging(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info,datafusion=warn",
+        _ => "debug,datafusion=info,hyper=info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("THROUGHLINE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("THROUGHLINE_LOG_FORMAT").is_ok_and(|f| f == "json") {
+        logs.json().init();
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// Everything that is built in.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry { sources: throughline_connectors::all(), sinks: throughline_sinks::all() })
+}
+
+pub fn load(path: &Path) -> Result<Pipeline, Diagnostics> {
+    // A folder means the pipeline file in it.
+    let in_folder = path.join("pipeline.toml");
+    let path = if path.is_dir() && in_folder.is_file() { &in_folder } else { path };
+    pipeline::load(path, registry(), &LoadOptions { env: &|name| std::env::var(name).ok(), state_dir: None })
+}
+
+/// The rate limits of the process: every pipeline shares them.
+pub fn limits() -> Arc<Limits> {
+    static LIMITS: OnceLock<Arc<Limits>> = OnceLock::new();
+    LIMITS.get_or_init(|| Arc::new(Limits::default())).clone()
+}
+
+/// Clock and HTTP client as `[http]` wants them: the network and the machine's clock, or a cassette and
+/// the clock of its recording.
+pub fn services(pipeline: &Pipeline, bars: bool) -> Result<Services> {
+    let redactor = Redactor::default();
+    for secret in &pipeline.secrets {
+        redactor.register(secret);
+    }
+    let (client, clock): (Client, Arc<dyn Clock>) =
+        Client::open(&pipeline.http, limits(), Arc::new(SystemClock), redactor)?;
+    Ok(Services {
+        clock,
+        http: Arc::new(client),
+        progress: Arc::new(Bars::new(bars && std::io::stderr().is_terminal())),
+        cancel: CancellationToken::new(),
+    })
+}
+
+/// The first Ctrl-C or SIGTERM stops at the next safe place, the second at once.
+pub fn stop_on_signal(cancel: CancellationToken) {
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        anstream::eprintln!("stopping after what is under way; once more to stop at once");
+        cancel.cancel();
+        wait_for_signal().await;
+        std::process::exit(i32::from(crate::exit::STOPPED));
+    });
+}
+
+async fn wait_for_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

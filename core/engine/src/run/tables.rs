@@ -1,0 +1,321 @@
+//! The computing part of a run: raw generations to canonical tables to attributed tables.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Date32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use throughline_core::{Error, Result, StreamSpec, Table};
+use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_store::{NewDeadLetter, ResolveUnseen};
+
+use super::report::{BookReport, RunReport, TableReport};
+use super::Job;
+use crate::failpoint;
+use crate::land;
+use crate::map::{self, MapLetters, SourceMapping};
+use crate::pipeline::{EngineSettings, Pipeline, SourceEntry, Stage};
+use crate::publish::StoredTable;
+
+/// What a run computed and where it lies.
+pub struct Computed {
+    pub tables: Vec<StoredTable>,
+    pub books: Vec<BookReport>,
+    /// Holds every table under its name.
+    pub engine: Arc<dyn SqlEngine>,
+}
+
+/// A fresh engine session within the pipeline's memory limit.
+pub fn sql_engine(settings: &EngineSettings, spill_dir: &Path) -> Result<Arc<dyn SqlEngine>> {
+    Ok(Arc::new(LocalEngine::new(LocalOptions {
+        memory_bytes: settings.memory_bytes,
+        spill_dir: spill_dir.to_owned(),
+        threads: settings.threads,
+    })?))
+}
+
+/// Computes every table into `folder`, which is fresh.
+pub(crate) async fn compute(
+    job: &Job<'_>,
+    folder: &Path,
+    generations: &[(String, String, i64)],
+    report: &mut RunReport,
+) -> Result<Computed> {
+    let pipeline = job.pipeline;
+    let now_us = job.services.clock.now_us();
+    let spill = job.scratch().join("spill");
+    std::fs::create_dir_all(&spill).map_err(|e| Error::io("create", spill.display(), e))?;
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder.display(), e))?;
+
+    job.services.progress.stage("map", "");
+    let mut letters = MapLetters { pipeline: pipeline.name.clone(), letters: Vec::new() };
+    let mut sessions = Vec::new();
+    for entry in &pipeline.sources {
+        let session = sql_engine(&pipeline.engine, &spill)?;
+        for spec in entry.source.catalog().streams {
+            let selected = entry.streams.contains(&spec.name);
+            bind_stream(job, entry, &spec, selected, generations, session.as_ref(), &mut letters).await?;
+        }
+        sessions.push((entry, session, entry.source.mappings()));
+    }
+    let mappings: Vec<SourceMapping<'_>> = sessions
+        .iter()
+        .flat_map(|(entry, session, mappings)| {
+            mappings
+                .iter()
+                .filter(|m| m.from.first().is_some_and(|first| entry.streams.contains(first)))
+                .map(|mapping| SourceMapping { source: &entry.name, mapping, engine: session.as_ref() })
+        })
+        .collect();
+    let engine = sql_engine(&pipeline.engine, &spill)?;
+    let canonical = map::canonical_tables(
+        &mappings,
+        engine.as_ref(),
+        &folder.join("canonical"),
+        &mut letters,
+        &mut report.notices,
+    )
+    .await?;
+    drop(mappings);
+    drop(sessions);
+    report.canonical = canonical
+        .iter()
+        .filter(|c| c.count > 0)
+        .map(|c| TableReport { table: c.table.name.to_owned(), rows: c.count })
+        .collect();
+    report.dead_letters += letters.letters.len() as u64;
+    job.keep_letters(letters.letters, now_us).await?;
+    failpoint::pass("map.done");
+
+    let inputs: BTreeMap<String, TableRef> =
+        canonical.into_iter().map(|c| (c.table.name.to_owned(), c.rows)).collect();
+    let progress = job.services.progress.clone();
+    let result = derive(pipeline, job.state_dir, engine, inputs, folder, now_us, &|name| progress.stage("attribute", name)).await?;
+    failpoint::pass("attribute.done");
+    report.tables = result
+        .tables
+        .iter()
+        .filter(|t| t.published)
+        .map(|t| TableReport { table: t.name.clone(), rows: t.rows })
+        .collect();
+    Ok(result)
+}
+
+impl Job<'_> {
+    /// Mapping went over every current row, so a letter that was not met again is mended.
+    async fn keep_letters(&self, letters: Vec<NewDeadLetter>, at_us: i64) -> Result<()> {
+        self.store.add_dead_letters(self.run, at_us, letters).await?;
+        for entry in &self.pipeline.sources {
+            self.store
+                .resolve_unseen(ResolveUnseen {
+                    pipeline: self.pipeline.name.clone(),
+                    source: entry.name.clone(),
+                    stream: None,
+                    stage: "map".to_owned(),
+                    run: self.run,
+                    at_us,
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Transforms and attribution over canonical tables: the part that `[[test]]` runs as well.
+pub(crate) async fn derive(
+    pipeline: &Pipeline,
+    state_dir: &Path,
+    engine: Arc<dyn SqlEngine>,
+    mut inputs: BTreeMap<String, TableRef>,
+    folder: &Path,
+    now_us: i64,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Computed> {
+    let mut stored = Vec::new();
+    // Before attribution, canonical tables go by their own names.
+    let early = sql_engine(&pipeline.engine, &folder.join("spill"))?;
+    for (name, rows) in &inputs {
+        early.bind(name, rows).await?;
+    }
+    for transform in pipeline.transforms.iter().filter(|t| t.stage == Stage::BeforeAttribution) {
+        let target = folder.join("transform").join(&transform.name);
+        let written = early
+            .write(&transform.name, &transform.sql, &[], &target)
+            .await
+            .map_err(|e| e.with("transform", &transform.name))?;
+        let table = match throughline_core::canonical::table(&transform.name) {
+            Some(canonical) => as_canonical(early.as_ref(), canonical, &transform.sql, &target).await?,
+            None => written.table(),
+        };
+        early.bind(&transform.name, &table).await?;
+        if inputs.contains_key(&transform.name) {
+            inputs.insert(transform.name.clone(), table);
+        } else {
+            engine.bind(&transform.name, &table).await?;
+            stored.push(own_table(&transform.name, &written, state_dir)?);
+        }
+    }
+    drop(early);
+    for (name, rows) in &inputs {
+        engine.bind(&format!("in_{name}"), rows).await?;
+        stored.push(input_table(name, rows, engine.as_ref(), state_dir).await?);
+    }
+    let outcome = throughline_attribution::run(throughline_attribution::Job {
+        engine: engine.as_ref(),
+        settings: &pipeline.attribution,
+        work: &folder.join("attribution"),
+        now_us,
+        progress: Some(progress),
+    })
+    .await?;
+    for table in &outcome.tables {
+        engine.bind(&table.name, &table.written.table()).await?;
+        let about = Table {
+            name: table.name.to_string(),
+            schema: table.written.schema.clone(),
+            key: table.key.iter().map(ToString::to_string).collect(),
+            partition_by: table.partition_by.as_ref().map(ToString::to_string),
+            doc: table.doc.to_string(),
+        };
+        stored.push(StoredTable::new(&about, &table.written.files, table.written.rows, state_dir, true)?);
+    }
+    for transform in pipeline.transforms.iter().filter(|t| t.stage == Stage::AfterAttribution) {
+        let target = folder.join("transform").join(&transform.name);
+        let written = engine
+            .write(&transform.name, &transform.sql, &[], &target)
+            .await
+            .map_err(|e| e.with("transform", &transform.name))?;
+        engine.bind(&transform.name, &written.table()).await?;
+        stored.retain(|t| t.name != transform.name);
+        stored.push(own_table(&transform.name, &written, state_dir)?);
+    }
+    let books = outcome
+        .books
+        .iter()
+        .map(|b| BookReport {
+            name: b.name.to_string(),
+            ok: b.ok,
+            expected: b.expected.to_string(),
+            found: b.found.to_string(),
+        })
+        .collect();
+    Ok(Computed { tables: stored, books, engine })
+}
+
+/// A transform that replaces a canonical table must give its columns.
+async fn as_canonical(
+    engine: &dyn SqlEngine,
+    canonical: &throughline_core::canonical::CanonicalTable,
+    sql: &str,
+    target: &Path,
+) -> Result<TableRef> {
+    let given = engine.describe(sql, &[]).await?;
+    let columns: Vec<String> = canonical
+        .columns
+        .iter()
+        .map(|c| {
+            let name = map::quoted(c.name);
+            match given.field_with_name(c.name) {
+                Ok(_) => format!("arrow_cast({name}, '{}') AS {name}", c.kind.arrow()),
+                Err(_) => format!("arrow_cast(NULL, '{}') AS {name}", c.kind.arrow()),
+            }
+        })
+        .collect();
+    let select = format!("SELECT {} FROM ({sql}) t", columns.join(", "));
+    Ok(engine.write(canonical.name, &select, &[], &target.join("canonical")).await?.table())
+}
+
+fn own_table(name: &str, written: &throughline_sql::Written, state_dir: &Path) -> Result<StoredTable> {
+    let about = Table {
+        name: name.to_owned(),
+        schema: written.schema.clone(),
+        key: Vec::new(),
+        partition_by: None,
+        doc: "A [[transform]] of the pipeline.".to_owned(),
+    };
+    StoredTable::new(&about, &written.files, written.rows, state_dir, true)
+}
+
+async fn input_table(
+    name: &str,
+    rows: &TableRef,
+    engine: &dyn SqlEngine,
+    state_dir: &Path,
+) -> Result<StoredTable> {
+    let (files, schema) = match rows {
+        TableRef::Parquet { files, schema } => (files.clone(), schema.clone()),
+        TableRef::Rows { schema, .. } => (Vec::new(), schema.clone()),
+    };
+    let about = Table {
+        name: format!("in_{name}"),
+        schema,
+        key: Vec::new(),
+        partition_by: None,
+        doc: format!("Canonical table {name}, as mapped."),
+    };
+    let count = engine.scalar_i64(&format!("SELECT count(*) FROM in_{name}")).await?;
+    StoredTable::new(&about, &files, count as u64, state_dir, false)
+}
+
+/// Binds one raw stream under its bare name, with contract types, current versions and windows.
+async fn bind_stream(
+    job: &Job<'_>,
+    entry: &SourceEntry,
+    spec: &StreamSpec,
+    selected: bool,
+    generations: &[(String, String, i64)],
+    session: &dyn SqlEngine,
+    letters: &mut MapLetters,
+) -> Result<()> {
+    let pipeline = &job.pipeline.name;
+    let generation = generations.iter().find(|(s, t, _)| s == &entry.name && t == &spec.name);
+    let segments = match generation {
+        Some((_, _, generation)) if selected => {
+            job.store.segments(pipeline, &entry.name, &spec.name, *generation).await?
+        }
+        _ => Vec::new(),
+    };
+    let mut schema: SchemaRef = land::with_own_columns(&Arc::new(Schema::empty()));
+    let mut files = Vec::new();
+    for segment in &segments {
+        schema = land::widen::widen(Some(&schema), &land::segment_schema(segment)?, "").0;
+        files.push(job.state_dir.join(&segment.file));
+    }
+    let raw = format!("_raw_{}", spec.name);
+    session.bind(&raw, &TableRef::Parquet { files, schema: schema.clone() }).await?;
+    let windows = match (generation, &spec.restates) {
+        (Some((_, _, generation)), Some(_)) => {
+            let rows = job.store.windows(pipeline, &entry.name, &spec.name, *generation).await?;
+            let name = format!("_windows_{}", spec.name);
+            session.bind(&name, &days_of(&rows)?).await?;
+            Some(name)
+        }
+        _ => None,
+    };
+    let raw = map::quoted(&raw);
+    let view = map::stream_view(spec, &schema, &raw, windows.map(|w| map::quoted(&w)).as_deref());
+    session.bind_view(&spec.name, &view.select, &[]).await?;
+    if let Some(broken) = &view.broken {
+        letters.collect(session, broken, &entry.name, &spec.name).await?;
+    }
+    Ok(())
+}
+
+/// Which window says the truth about each day: of several that cover it, the one that ended last.
+fn days_of(windows: &[throughline_store::WindowRow]) -> Result<TableRef> {
+    let mut truth: BTreeMap<i32, &str> = BTreeMap::new();
+    for window in windows {
+        for day in window.from_on..window.to_on {
+            truth.insert(day, &window.id);
+        }
+    }
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("day", DataType::Date32, false),
+        Field::new("window_id", DataType::Utf8, false),
+    ]));
+    let days = Date32Array::from_iter_values(truth.keys().copied());
+    let ids = StringArray::from_iter_values(truth.values());
+    let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(days), Arc::new(ids)])?;
+    Ok(TableRef::Rows { schema, batches: vec![batch] })
+}
