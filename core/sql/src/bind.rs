@@ -1,5 +1,6 @@
 //! Tables for the engine: an explicit list of Parquet files, or rows in memory.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -15,6 +16,9 @@ use crate::TableRef;
 use crate::error;
 use crate::normal::normal_batch;
 use crate::widen::Widening;
+
+/// Parquet's marks at both ends and the length of the footer.
+const MIN_FILE_BYTES: u64 = 12;
 
 pub(crate) fn provider(
     name: &str,
@@ -40,6 +44,7 @@ pub(crate) fn provider(
         TableRef::Parquet { files, schema } => {
             let mut urls = Vec::with_capacity(files.len());
             for file in files {
+                check(name, file)?;
                 let whole = std::path::absolute(file).map_err(|e| Error::io("find", file.display(), e))?;
                 let url = url::Url::from_file_path(&whole)
                     .map_err(|()| Error::bug(format!("{} is not a file path", whole.display())))?;
@@ -56,6 +61,21 @@ pub(crate) fn provider(
             Ok(Arc::new(table))
         }
     }
+}
+
+/// DataFusion takes a file that is missing or of no length for a table without rows.
+fn check(name: &str, file: &Path) -> Result<()> {
+    let found =
+        std::fs::metadata(file).map_err(|e| Error::io("open", file.display(), e).with("table", name))?;
+    if found.len() < MIN_FILE_BYTES {
+        return Err(Error::data(format!(
+            "{} is too short for a Parquet file: {} bytes",
+            file.display(),
+            found.len()
+        ))
+        .with("table", name));
+    }
+    Ok(())
 }
 
 fn memory(schema: SchemaRef, batches: Vec<arrow::array::RecordBatch>) -> Result<Arc<dyn TableProvider>> {

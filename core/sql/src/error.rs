@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use throughline_core::{Error, ErrorKind};
 
-use crate::statement::find_identifier;
+use crate::statement::{end_of, find_identifier};
 
 /// Names where in the SQL text an error is: line and column, from 1, in characters. The caller who
 /// knows where the text came from turns them into a place in a file.
@@ -23,21 +23,29 @@ pub(crate) fn planning(error: &DataFusionError, sql: &str, tables: &[String]) ->
     // Of several errors in one statement the first is enough: the next may follow from it.
     let first = error.iter().next().unwrap_or(error);
     let span = first.diagnostic().and_then(|d| d.span).map(|s| Location::new(s.start.line, s.start.column));
+    if let DataFusionError::SQL(e, _) = root(first) {
+        return syntax(e, sql);
+    }
     let (error, name) = describe(root(first), tables);
-    let found = span.or_else(|| name.and_then(|name| find_identifier(sql, &name)));
-    match found {
+    match span.or_else(|| name.and_then(|name| find_identifier(sql, &name))) {
         Some(location) => at(error, location),
-        None => match error.message().rsplit_once(" at Line: ").and_then(|(_, at)| parse_location(at)) {
-            Some(location) => at_end(error, location),
-            None => error,
-        },
+        None => error,
     }
 }
 
-/// The message ends in the parser's own words for the place: the place goes into the context.
-fn at_end(error: Error, location: Location) -> Error {
-    let message = error.message().rsplit_once(" at Line: ").map_or(error.message(), |(message, _)| message);
-    at(Error::new(error.kind(), message.to_string()), location)
+/// The parser says the place at the end of its message.
+fn syntax(error: &ParserError, sql: &str) -> Error {
+    let text = match error {
+        ParserError::TokenizerError(m) | ParserError::ParserError(m) => m.as_str(),
+        ParserError::RecursionLimitExceeded => "the statement is nested too deeply",
+    };
+    let (message, location) = match text.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message, parse_location(place)),
+        None if text.ends_with("found: EOF") => (text, end_of(sql)),
+        None => (text, None),
+    };
+    let error = Error::config(format!("SQL: {}", lower_first(message)));
+    if let Some(location) = location { at(error, location) } else { error }
 }
 
 fn parse_location(text: &str) -> Option<Location> {
@@ -57,13 +65,6 @@ fn root(error: &DataFusionError) -> &DataFusionError {
 /// Our words for it, and the identifier it is about.
 fn describe(error: &DataFusionError, tables: &[String]) -> (Error, Option<String>) {
     match error {
-        DataFusionError::SQL(e, _) => {
-            let text = match e.as_ref() {
-                ParserError::TokenizerError(m) | ParserError::ParserError(m) => m.as_str(),
-                ParserError::RecursionLimitExceeded => "the statement is nested too deeply",
-            };
-            (Error::config(format!("SQL: {}", lower_first(text))), None)
-        }
         DataFusionError::SchemaError(e, _) => describe_schema(e),
         DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => describe_plan(text, tables),
         other => (other_error(other, ErrorKind::Config), None),
@@ -118,6 +119,7 @@ fn column_hint(field: &Column, valid: &[Column]) -> String {
 
 fn describe_plan(text: &str, tables: &[String]) -> (Error, Option<String>) {
     let text = text.split("\n\nbacktrace:").next().unwrap_or(text).trim();
+    let text = text.replace("While expanding wildcard, ", "");
     if let Some(name) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
         let bare = name.strip_prefix("datafusion.public.").unwrap_or(name);
         let error = Error::config(format!("table \"{bare}\" does not exist"));
@@ -135,7 +137,7 @@ fn describe_plan(text: &str, tables: &[String]) -> (Error, Option<String>) {
         let error = Error::config(format!("function \"{name}\" does not exist"));
         return (if let Some(hint) = hint { error.hint(hint) } else { error }, Some(name.to_string()));
     }
-    (Error::config(lower_first(&one_line(text))), None)
+    (Error::config(lower_first(&one_line(&text))), None)
 }
 
 /// The nearest of `names`, when it is near enough to be a slip.

@@ -10,6 +10,7 @@ mod error;
 mod functions;
 mod local;
 mod normal;
+mod pool;
 mod statement;
 mod widen;
 mod write;

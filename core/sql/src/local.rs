@@ -1,6 +1,5 @@
 //! The engine that runs inside the process: DataFusion with a memory limit and spill files.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
@@ -23,10 +21,14 @@ use futures::{StreamExt, TryStreamExt};
 use throughline_core::{BatchStream, Error, Param, Result};
 
 use crate::normal::{normal_batch, normal_schema};
+use crate::pool::HalfSpillPool;
 use crate::{SqlEngine, TableRef, Written, bind, error, functions, statement, write};
 
-/// Rows in a batch.
-const BATCH_ROWS: usize = 8192;
+/// Rows in a batch: 8192, fewer where memory is so short that a sort's few dozen batches of wide
+/// rows would not fit.
+fn batch_rows(memory_bytes: usize, threads: usize) -> usize {
+    (memory_bytes / threads / (16 << 10)).clamp(512, 8192)
+}
 
 /// What the local engine may use.
 #[derive(Clone, Debug)]
@@ -90,11 +92,14 @@ impl LocalEngine {
         std::fs::create_dir_all(&options.spill_dir)
             .map_err(|e| Error::io("make the spill folder", options.spill_dir.display(), e))?;
         let threads = options.threads.max(1);
-        let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes), NonZeroUsize::MIN);
+        let pool = HalfSpillPool::new(options.memory_bytes);
         let disk = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![options.spill_dir]))
             // The disk's own end is the limit.
-            .with_max_temp_directory_size(u64::MAX);
+            .with_max_temp_directory_size(u64::MAX)
+            // Merging holds two batches of every run: more runs at once would eat what the
+            // operators above need, and 64 are enough for any size in two passes.
+            .with_max_spill_merge_fan_in((options.memory_bytes / threads / (8 << 20)).clamp(2, 64));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(disk)
@@ -103,7 +108,7 @@ impl LocalEngine {
 
         let mut config = SessionConfig::new()
             .with_target_partitions(threads)
-            .with_batch_size(BATCH_ROWS)
+            .with_batch_size(batch_rows(options.memory_bytes, threads))
             .with_information_schema(false)
             .with_collect_statistics(true);
         let settings = config.options_mut();

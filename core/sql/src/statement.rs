@@ -115,6 +115,11 @@ fn second_statement(select: &str) -> Option<Location> {
         .map(|(_, span)| span.start)
 }
 
+/// Where the text ends, for what is missing there.
+pub(crate) fn end_of(select: &str) -> Option<Location> {
+    tokens(select).last().map(|(_, span)| span.end)
+}
+
 /// Where an identifier stands in the text, for errors that DataFusion gives no span.
 pub(crate) fn find_identifier(select: &str, name: &str) -> Option<Location> {
     tokens(select)

@@ -143,9 +143,11 @@ async fn a_file_that_is_gone_or_broken_is_an_error() {
     let lab = lab();
     let columns = schema(vec![utf8("a")]);
     let gone = TableRef::Parquet { files: vec![lab.path("gone.parquet")], schema: columns.clone() };
-    lab.engine.bind("gone", &gone).await.unwrap();
-    let e = lab.read("SELECT a FROM gone", &[]).await.unwrap_err();
+    let e = lab.engine.bind("gone", &gone).await.unwrap_err();
     assert!(e.to_string().contains("gone.parquet"), "{e}");
+    std::fs::write(lab.path("none.parquet"), "").unwrap();
+    let none = TableRef::Parquet { files: vec![lab.path("none.parquet")], schema: columns.clone() };
+    assert!(lab.engine.bind("none", &none).await.unwrap_err().to_string().contains("too short"));
 
     let whole = lab.file("cut.parquet", &batch(vec![("a", Arc::new(StringArray::from(vec!["x"; 500])))]));
     let bytes = std::fs::read(&whole).unwrap();

@@ -48,7 +48,7 @@ async fn number(engine: &LocalEngine, select: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sort_aggregate_and_join_spill_under_a_tiny_limit() {
-    let lab = lab_with(12 << 20, 2);
+    let lab = lab_with(16 << 20, 2);
     big(&lab).await;
     step(&lab, "sorted", "SELECT id, word FROM big ORDER BY word, id").await;
     assert_eq!(number(&lab.engine, "SELECT count(*) FROM sorted").await, ROWS);
