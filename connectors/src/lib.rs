@@ -1,1 +1,6 @@
+//! Sources: one folder per vendor.
+//!
+//! Most vendors are a manifest and a few SELECTs; the runtime that reads them is `manifest`. What
+//! every one of them shares, from bytes to columns, is [`records`].
 
+pub mod records;
