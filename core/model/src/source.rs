@@ -102,6 +102,20 @@ pub enum ReadEvent {
     /// starts the window over.
     WindowBegin { id: String, from_on: i32, to_on: i32 },
     WindowEnd { id: String },
+    /// Rows until [`ReadEvent::ReplaceEnd`] are the whole truth about one slice of the stream, for
+    /// sources whose unit of change is not a day but a thing that is read whole: a file.
+    ///
+    /// With `ReplaceEnd` they stand in place of every row of this stream that came under the same
+    /// `slice` and another `id`; a `ReplaceBegin` followed at once by `ReplaceEnd` empties the slice (the
+    /// file is gone). Until `ReplaceEnd` the earlier rows stay and the new ones do not count. Rows of
+    /// other slices, and rows outside any slice, are not touched.
+    ///
+    /// Replaces do not nest, neither in each other nor in windows. Checkpoints may come in between.
+    /// An `id` is used once for the stream, except that after a crash between the two events the
+    /// source begins the slice again with the same `id` and goes on behind its checkpoint, or with another
+    /// `id` and starts the slice over; rows of an `id` that never ended do not count.
+    ReplaceBegin { id: String, slice: String },
+    ReplaceEnd { id: String },
     /// The vendor's own number of records for what this read covered, to compare with ours.
     Count(CountCheck),
     /// How much there is in all, where known, for the progress bar.
