@@ -28,6 +28,8 @@ mod page;
 mod path;
 mod scan;
 mod text;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Limits, MORE, RecordsBuilder};
 pub use page::{Found, Selector};
