@@ -1,0 +1,125 @@
+//! Values as text: exact, and the same on every machine.
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, LargeStringArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
+};
+use arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::DateTime;
+use throughline_core::{Error, Result};
+
+/// What a cell holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    /// Words of people, in which a formula may hide.
+    Text,
+    Plain,
+}
+
+/// A column of a batch, ready to write its cells.
+pub(super) struct Column<'a> {
+    name: &'a str,
+    array: &'a dyn Array,
+    cells: Cells<'a>,
+}
+
+enum Cells<'a> {
+    Text(&'a StringArray),
+    LargeText(&'a LargeStringArray),
+    /// A dictionary of texts, looked up.
+    Owned(ArrayRef),
+    Times {
+        values: &'a [i64],
+        per_second: i64,
+        /// An instant and not a wall clock's reading.
+        utc: bool,
+    },
+    /// Lists, structs and maps as JSON.
+    Json(NullableEncoder<'a>),
+    /// Numbers, dates, booleans and the rest by arrow's own exact forms.
+    Other(ArrayFormatter<'a>),
+}
+
+static FORMAT: LazyLock<FormatOptions<'static>> =
+    LazyLock::new(|| FormatOptions::new().with_display_error(false));
+static JSON: LazyLock<EncoderOptions> = LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
+
+impl<'a> Column<'a> {
+    pub(super) fn new(field: &'a FieldRef, array: &'a ArrayRef) -> Result<Self> {
+        let cells = match array.data_type() {
+            DataType::Utf8 => Cells::Text(array.as_string()),
+            DataType::LargeUtf8 => Cells::LargeText(array.as_string()),
+            DataType::Dictionary(_, value) if **value == DataType::Utf8 => {
+                Cells::Owned(cast(array, &DataType::Utf8)?)
+            }
+            DataType::Timestamp(unit, zone) => {
+                let (values, per_second): (&[i64], i64) = match unit {
+                    TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().values(), 1),
+                    TimeUnit::Millisecond => {
+                        (array.as_primitive::<TimestampMillisecondType>().values(), 1_000)
+                    }
+                    TimeUnit::Microsecond => {
+                        (array.as_primitive::<TimestampMicrosecondType>().values(), 1_000_000)
+                    }
+                    TimeUnit::Nanosecond => {
+                        (array.as_primitive::<TimestampNanosecondType>().values(), 1_000_000_000)
+                    }
+                };
+                Cells::Times { values, per_second, utc: zone.is_some() }
+            }
+            kind if kind.is_nested() => Cells::Json(make_encoder(field, array, &JSON)?),
+            _ => Cells::Other(ArrayFormatter::try_new(array, &FORMAT)?),
+        };
+        Ok(Self { name: field.name(), array, cells })
+    }
+
+    /// Appends the cell's text, without quotes.
+    pub(super) fn write(&mut self, row: usize, out: &mut Vec<u8>) -> Result<Kind> {
+        if self.array.is_null(row) {
+            return Ok(Kind::Null);
+        }
+        let failed = |name: &str, what: String| {
+            Error::data(format!("column {name:?}, row {row} of its batch: {what}"))
+        };
+        match &mut self.cells {
+            Cells::Text(texts) => out.extend_from_slice(texts.value(row).as_bytes()),
+            Cells::LargeText(texts) => out.extend_from_slice(texts.value(row).as_bytes()),
+            Cells::Owned(texts) => {
+                let texts: &StringArray = texts.as_string();
+                if texts.is_null(row) {
+                    return Ok(Kind::Null);
+                }
+                out.extend_from_slice(texts.value(row).as_bytes());
+            }
+            Cells::Times { values, per_second, utc } => {
+                let (value, per_second) = (values[row], *per_second);
+                let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
+                let time = u32::try_from(nanos)
+                    .ok()
+                    .and_then(|nanos| DateTime::from_timestamp(value.div_euclid(per_second), nanos))
+                    .ok_or_else(|| failed(self.name, format!("{value} is no time of the calendar")))?;
+                // The one form of chrono that is RFC 3339 without an allocation per cell.
+                let suffix = if *utc { "Z" } else { "" };
+                write!(out, "{:?}{suffix}", time.naive_utc())
+                    .map_err(|e| failed(self.name, e.to_string()))?;
+                return Ok(Kind::Plain);
+            }
+            Cells::Json(encoder) => {
+                encoder.encode(row, out);
+                return Ok(Kind::Plain);
+            }
+            Cells::Other(formatter) => {
+                write!(out, "{}", formatter.value(row)).map_err(|e| failed(self.name, e.to_string()))?;
+                return Ok(Kind::Plain);
+            }
+        }
+        Ok(Kind::Text)
+    }
+}
