@@ -58,24 +58,45 @@ pub fn parse_options<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T
             Ok(_) => return Err(errors),
             Err(error) => error,
         };
-        let pointer = pointer_of(error.path());
+        let now = pointer_of(error.path());
+        let pointer = before_removals(&now, &removed);
         let message = error.inner().to_string();
         let unknown = message.starts_with("unknown field");
         let missing = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`'));
-        if let Some(field) = missing {
-            // A required key that was taken out because its value was wrong is not missing.
-            if !removed.contains(&format!("{pointer}/{field}")) {
-                errors.push(option_error(message, pointer, PointerAt::Value));
-            }
+        // A required key that was taken out because its value was wrong is not missing.
+        if !missing.is_some_and(|field| removed.contains(&format!("{pointer}/{field}"))) {
+            let at = if unknown { PointerAt::Key } else { PointerAt::Value };
+            errors.push(option_error(message, pointer.clone(), at));
+        }
+        // Each round reads all of it again: a list of a million wrong items is told by its first hundred.
+        if now.is_empty() || errors.len() >= 100 || !take(&mut rest, &now) {
             return Err(errors);
         }
-        let taken = !pointer.is_empty() && take(&mut rest, &pointer);
-        removed.push(pointer.clone());
-        errors.push(option_error(message, pointer, if unknown { PointerAt::Key } else { PointerAt::Value }));
-        if !taken {
-            return Err(errors);
-        }
+        removed.push(pointer);
     }
+}
+
+/// What a pointer into the rest is a pointer to in the whole: items of a list move up when one
+/// before them is taken out.
+fn before_removals(pointer: &str, removed: &[String]) -> String {
+    let mut whole = String::new();
+    for part in pointer.split('/').skip(1) {
+        let Ok(mut index) = part.parse::<usize>() else {
+            whole.push_str(&format!("/{part}"));
+            continue;
+        };
+        let parent = format!("{whole}/");
+        let mut gone: Vec<usize> =
+            removed.iter().filter_map(|r| r.strip_prefix(&parent)).filter_map(|r| r.parse().ok()).collect();
+        gone.sort_unstable();
+        for before in gone {
+            if before <= index {
+                index += 1;
+            }
+        }
+        whole.push_str(&format!("/{index}"));
+    }
+    whole
 }
 
 /// A configuration error at one option.
@@ -152,6 +173,15 @@ mod tests {
         let places: Vec<&str> = found.iter().map(|(p, _)| p.as_str()).collect();
         assert_eq!(places, ["/subdoman", "/page_size", "/streams/1/nam", "/streams/1/name", ""], "{found:#?}");
         assert!(found[4].1.contains("subdomain"), "{found:#?}");
+    }
+
+    #[test]
+    fn places_in_lists_do_not_move_and_nothing_hides_behind_a_missing_key() {
+        let found = pointers(serde_json::json!({
+            "subdomain": "x", "page_size": 1, "streams": [7, {}, {"name": "good"}, {"name": 3}, 8]
+        }));
+        let places: Vec<&str> = found.iter().map(|(p, _)| p.as_str()).collect();
+        assert_eq!(places, ["/streams/0", "/streams/1", "/streams/3/name", "/streams/4"], "{found:#?}");
     }
 
     #[test]
