@@ -60,12 +60,14 @@ pub struct NewSegment {
     pub window: Option<String>,
 }
 
-/// Days since the epoch, half-open.
+/// Rows that replace earlier ones: those of some days (days since the epoch, half-open) or, with
+/// `slice`, those of that slice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewWindow {
     pub id: String,
     pub from_on: i32,
     pub to_on: i32,
+    pub slice: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +75,7 @@ pub struct WindowRow {
     pub id: String,
     pub from_on: i32,
     pub to_on: i32,
+    pub slice: Option<String>,
     /// A window supersedes the days of those with a smaller number.
     pub ended_order: i64,
     pub run: RunId,
@@ -173,7 +176,7 @@ impl Store {
         self.read(move |conn| {
             let Some(entry) = find(conn, &key)? else { return Ok(Vec::new()) };
             let mut statement = conn.prepare_cached(
-                "SELECT id, from_on, to_on, ended_order, run FROM windows
+                "SELECT id, from_on, to_on, ended_order, run, slice FROM windows
                  WHERE stream_id = ?1 AND generation = ?2 ORDER BY ended_order",
             )?;
             let rows = statement.query_map(params![entry.id, generation], |row| {
@@ -183,6 +186,7 @@ impl Store {
                     to_on: row.get(2)?,
                     ended_order: row.get(3)?,
                     run: RunId(row.get(4)?),
+                    slice: row.get(5)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
@@ -448,11 +452,11 @@ fn land(conn: &Connection, commit: LandCommit) -> Step<Landed> {
     }
 
     let mut end_window = conn.prepare_cached(
-        "INSERT INTO windows (stream_id, generation, id, from_on, to_on, run, ended_order)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+        "INSERT INTO windows (stream_id, generation, id, from_on, to_on, run, slice, ended_order)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
                  (SELECT coalesce(max(ended_order), 0) + 1 FROM windows WHERE stream_id = ?1 AND generation = ?2))
          ON CONFLICT (stream_id, generation, id) DO UPDATE
-         SET from_on = excluded.from_on, to_on = excluded.to_on, run = excluded.run,
+         SET from_on = excluded.from_on, to_on = excluded.to_on, run = excluded.run, slice = excluded.slice,
              ended_order = excluded.ended_order",
     )?;
     for window in commit.windows_ended {
@@ -462,7 +466,8 @@ fn land(conn: &Connection, commit: LandCommit) -> Step<Landed> {
             window.id,
             window.from_on,
             window.to_on,
-            commit.run.0
+            commit.run.0,
+            window.slice
         ])?;
     }
 

@@ -8,7 +8,7 @@
 mod segment;
 pub mod widen;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -17,7 +17,7 @@ use throughline_core::{
     Checkpoint, Context, CountCheck, Error, ErrorKind, Notice, Place, ReadEvent, ReadRequest, Reject, Result,
     Source,
 };
-use throughline_store::{LandCommit, NewDeadLetter, NewSegment, NewWindow, RunId, SegmentRow, Store};
+use throughline_store::{LandCommit, NewDeadLetter, NewSegment, NewWindow, RunId, SegmentRow, Store, WindowRow};
 
 pub use segment::{EXCHANGE, PAGE, SEQ, WINDOW, sync_folder, with_own_columns};
 use segment::{Finished, Origin, SegmentWriter};
@@ -99,6 +99,8 @@ pub async fn land_stream(
         target,
     };
     landing.target.progress.stream_started(&name);
+    // A dry run reads one page: its windows have no end.
+    let stops_early = request.max_pages.is_some();
     let mut events = source.read(ctx, request).await.map_err(|e| e.or_at(place))?;
     let mut latest: Option<Checkpoint> = None;
     let mut total = None;
@@ -126,11 +128,19 @@ pub async fn land_stream(
             }
             Some(ReadEvent::Rejected(reject)) => landing.reject(reject),
             Some(ReadEvent::Notice(notice)) => landing.notice(notice),
-            Some(ReadEvent::WindowBegin { id, from_on, to_on }) => landing.begin_window(id, from_on, to_on)?,
-            Some(ReadEvent::WindowEnd { id }) => landing.end_window(&id)?,
+            Some(ReadEvent::WindowBegin { id, from_on, to_on }) => {
+                landing.begin_window(NewWindow { id, from_on, to_on, slice: None })?;
+            }
+            Some(ReadEvent::ReplaceBegin { id, slice }) => {
+                landing.begin_window(NewWindow { id, from_on: 0, to_on: 0, slice: Some(slice) })?;
+            }
+            Some(ReadEvent::WindowEnd { id } | ReadEvent::ReplaceEnd { id }) => landing.end_window(&id)?,
             Some(ReadEvent::Count(count)) => landing.result.counts.push(count),
             Some(ReadEvent::Total(rows)) => total = Some(rows),
         }
+    }
+    if stops_early && let Some(id) = landing.window.as_ref().map(|w| w.id.clone()) {
+        landing.end_window(&id)?;
     }
     if let Some(window) = &landing.window {
         return Err(Error::bug(format!("{name} ended inside the window {:?}", window.id)).at(place()));
@@ -215,13 +225,13 @@ impl Landing<'_> {
         }
     }
 
-    fn begin_window(&mut self, id: String, from_on: i32, to_on: i32) -> Result<()> {
+    fn begin_window(&mut self, window: NewWindow) -> Result<()> {
         if let Some(open) = &self.window {
-            return Err(Error::bug(format!("{}: window {id:?} begins inside {:?}", self.name, open.id)));
+            return Err(Error::bug(format!("{}: {:?} begins inside {:?}", self.name, window.id, open.id)));
         }
         // A segment belongs to one window, so that whole files can be told apart.
         self.close_writer()?;
-        self.window = Some(NewWindow { id, from_on, to_on });
+        self.window = Some(window);
         Ok(())
     }
 
@@ -353,6 +363,21 @@ pub fn schema_to_json(schema: &SchemaRef) -> serde_json::Value {
         .map(|f| serde_json::json!([f.name(), f.data_type().to_string()]))
         .collect::<Vec<_>>()
         .into()
+}
+
+/// The segments whose rows may count: not of a window that never ended, nor of a slice that a later
+/// read replaced. Of windows over days, which rows count is decided day by day.
+pub fn counting_segments(segments: Vec<SegmentRow>, windows: &[WindowRow]) -> Vec<SegmentRow> {
+    let mut slices: HashMap<&str, &str> = HashMap::new();
+    let mut counting: HashSet<&str> = HashSet::new();
+    for window in windows {
+        match &window.slice {
+            Some(slice) => drop(slices.insert(slice, &window.id)),
+            None => drop(counting.insert(&window.id)),
+        }
+    }
+    counting.extend(slices.values());
+    segments.into_iter().filter(|s| s.window.as_deref().is_none_or(|w| counting.contains(w))).collect()
 }
 
 /// The schema of a landed segment.

@@ -23,10 +23,12 @@ pub async fn inputs_hash(
     for (source, stream, generation) in generations {
         add(source.as_bytes());
         add(stream.as_bytes());
-        for segment in store.segments(&pipeline.name, source, stream, *generation).await? {
+        let segments = store.segments(&pipeline.name, source, stream, *generation).await?;
+        let windows = store.windows(&pipeline.name, source, stream, *generation).await?;
+        for segment in land::counting_segments(segments, &windows) {
             add(land::segment_content(&segment).as_bytes());
         }
-        for window in store.windows(&pipeline.name, source, stream, *generation).await? {
+        for window in windows.iter().filter(|w| w.slice.is_none()) {
             add(window.id.as_bytes());
         }
     }

@@ -270,11 +270,13 @@ async fn bind_stream(
 ) -> Result<()> {
     let pipeline = &job.pipeline.name;
     let generation = generations.iter().find(|(s, t, _)| s == &entry.name && t == &spec.name);
-    let segments = match generation {
+    let (segments, windows) = match generation {
         Some((_, _, generation)) if selected => {
-            job.store.segments(pipeline, &entry.name, &spec.name, *generation).await?
+            let segments = job.store.segments(pipeline, &entry.name, &spec.name, *generation).await?;
+            let windows = job.store.windows(pipeline, &entry.name, &spec.name, *generation).await?;
+            (land::counting_segments(segments, &windows), windows)
         }
-        _ => Vec::new(),
+        _ => (Vec::new(), Vec::new()),
     };
     let mut schema: SchemaRef = land::with_own_columns(&Arc::new(Schema::empty()));
     let mut files = Vec::new();
@@ -284,17 +286,16 @@ async fn bind_stream(
     }
     let raw = format!("_raw_{}", spec.name);
     session.bind(&raw, &TableRef::Parquet { files, schema: schema.clone() }).await?;
-    let windows = match (generation, &spec.restates) {
-        (Some((_, _, generation)), Some(_)) => {
-            let rows = job.store.windows(pipeline, &entry.name, &spec.name, *generation).await?;
+    let days = match &spec.restates {
+        None => None,
+        Some(_) => {
             let name = format!("_windows_{}", spec.name);
-            session.bind(&name, &days_of(&rows)?).await?;
-            Some(name)
+            session.bind(&name, &days_of(&windows)?).await?;
+            Some(map::quoted(&name))
         }
-        _ => None,
     };
     let raw = map::quoted(&raw);
-    let view = map::stream_view(spec, &schema, &raw, windows.map(|w| map::quoted(&w)).as_deref());
+    let view = map::stream_view(spec, &schema, &raw, days.as_deref());
     session.bind_view(&spec.name, &view.select, &[]).await?;
     if let Some(broken) = &view.broken {
         letters.collect(session, broken, &entry.name, &spec.name).await?;
@@ -305,7 +306,7 @@ async fn bind_stream(
 /// Which window says the truth about each day: of several that cover it, the one that ended last.
 fn days_of(windows: &[throughline_store::WindowRow]) -> Result<TableRef> {
     let mut truth: BTreeMap<i32, &str> = BTreeMap::new();
-    for window in windows {
+    for window in windows.iter().filter(|w| w.slice.is_none()) {
         for day in window.from_on..window.to_on {
             truth.insert(day, &window.id);
         }

@@ -43,13 +43,15 @@ CREATE TABLE segments (
 ) STRICT;
 CREATE INDEX segments_by_stream ON segments (stream_id, generation, seq_from);
 
--- `ended_order` orders windows by when they ended: a later one supersedes the days it covers.
+-- `ended_order` orders windows by when they ended: a later one supersedes the days it covers, or the
+-- slice it names (a file, say).
 CREATE TABLE windows (
     stream_id   INTEGER NOT NULL REFERENCES streams (id),
     generation  INTEGER NOT NULL,
     id          TEXT    NOT NULL,
     from_on     INTEGER NOT NULL,
     to_on       INTEGER NOT NULL,
+    slice       TEXT,
     ended_order INTEGER NOT NULL,
     run         INTEGER NOT NULL REFERENCES runs (id),
     PRIMARY KEY (stream_id, generation, id)

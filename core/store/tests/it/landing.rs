@@ -83,7 +83,7 @@ async fn windows_are_ordered_by_their_end() {
     let folder = Folder::new();
     let store = folder.open();
     let run = begin(&store).await;
-    let window = |id: &str, from_on| NewWindow { id: id.into(), from_on, to_on: from_on + 7 };
+    let window = |id: &str, from_on| NewWindow { id: id.into(), from_on, to_on: from_on + 7, slice: None };
     let mut land = commit(run, 1, vec![]);
     land.windows_ended = vec![window("w1", 100), window("w2", 107)];
     store.land(land).await.unwrap();
