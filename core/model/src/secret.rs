@@ -48,7 +48,12 @@ impl<'de> Deserialize<'de> for Secret {
             #[serde(rename = "$secret")]
             value: String,
         }
-        Resolved::deserialize(deserializer).map(|r| Self::new(r.value)).map_err(|_| {
+        Resolved::deserialize(deserializer).map(|r| Self::new(r.value)).map_err(|e| {
+            // An option that is not there is missing, not in clear.
+            let said = e.to_string();
+            if said.starts_with("missing field `") && !said.contains(SECRET_KEY) {
+                return e;
+            }
             D::Error::custom(
                 "a secret is written as { env = \"NAME\" } or { file = \"path\" }, never in clear",
             )
