@@ -10,6 +10,8 @@ pub mod connector;
 pub mod context;
 pub mod error;
 pub mod http;
+pub mod instant;
+pub mod json_path;
 pub mod money;
 pub mod phone;
 pub mod secret;
@@ -17,6 +19,7 @@ pub mod sink;
 pub mod source;
 pub mod time;
 pub mod token;
+pub mod url;
 
 pub use catalog::{Capabilities, Catalog, ColumnSpec, ColumnType, Restates, StreamSpec};
 pub use connector::{ConfigErrors, Options, SinkConnector, SourceConnector};
