@@ -36,6 +36,8 @@ pub(crate) use owner::Owner;
 const CURRENT: &str = "current";
 /// Folders on their way out; readers and recovery pass them over.
 const DELETED: &str = ".throughline-deleted-";
+/// The link that will be `current`, before its rename.
+const LINK: &str = ".throughline-current-";
 
 /// Called before each step of a commit; an error stands for a crash there.
 type Steps = Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>;
@@ -206,7 +208,7 @@ impl EpochFolder {
     }
 
     fn switch(&self, txn: &str) -> Result<()> {
-        let link = self.root.join(format!(".throughline-current-{txn}"));
+        let link = self.root.join(format!("{LINK}{txn}"));
         remove(&link)?;
         let switched = symlink(&Path::new("epochs").join(txn), &link).and_then(|()| {
             (self.steps)("linked").map_err(io::Error::other)?;
@@ -254,10 +256,12 @@ impl EpochFolder {
                 self.throw_away(&self.epoch(&epoch.txn))?;
             }
         }
-        let staging = self.root.join("staging");
-        for entry in list(&staging)? {
-            if entry.file_name().to_string_lossy().starts_with(DELETED) {
-                remove(&entry.path())?;
+        // What a crash left on its way.
+        for (folder, prefix) in [(self.root.join("staging"), DELETED), (self.root.clone(), LINK)] {
+            for entry in list(&folder)? {
+                if entry.file_name().to_string_lossy().starts_with(prefix) {
+                    remove(&entry.path())?;
+                }
             }
         }
         Ok(())

@@ -28,6 +28,15 @@ pub(super) enum Found {
 impl Owner {
     /// Whether the folder may be used; touches nothing.
     pub(super) fn check(&self, root: &Path) -> Result<Found> {
+        match fs::metadata(root) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => {
+                return Err(Error::config(format!("{} is no folder", root.display()))
+                    .hint("`path` names the folder that tables are written to"));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(e) => return Err(Error::io("open", root.display(), e)),
+        }
         let marker = root.join(MARKER);
         match fs::read(&marker) {
             Ok(text) => {
@@ -51,15 +60,6 @@ impl Owner {
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io("read", marker.display(), e)),
-        }
-        match fs::metadata(root) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => {
-                return Err(Error::config(format!("{} is no folder", root.display()))
-                    .hint("`path` names the folder that tables are written to"));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(e) => return Err(Error::io("open", root.display(), e)),
         }
         let mut foreign: Vec<String> = list(root)?
             .iter()

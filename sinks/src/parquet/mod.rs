@@ -118,7 +118,7 @@ impl Sink for ParquetSink {
     ) -> Result<Committable> {
         let layout = self.layout.clone();
         let partition_by = table.partition_by.clone().filter(|_| self.partition);
-        let about = Table { schema: table.schema.clone(), ..table.clone() };
+        let about = table.clone();
         let item = table.name.clone();
         staging::stage(&self.folder, ctx, table, rows, txn, item, move |path, schema| {
             ParquetTable::open(path, schema, &about, partition_by.as_deref(), layout)

@@ -273,3 +273,82 @@ fn failed(file: &str, e: ParquetError) -> Error {
     };
     Error::new(kind, format!("write {file}: {e}")).caused_by(e)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::sync::Arc;
+
+    use arrow::array::{Date32Array, Int64Array};
+    use arrow::datatypes::Field;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    /// 20,000 rows that compress badly, on ten days in turn, under small limits; the files and their rows.
+    fn written(layout: Layout, partition_by: Option<&str>) -> Vec<(String, Vec<i64>, usize)> {
+        let folder = tempfile::tempdir().unwrap();
+        let schema: SchemaRef = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("date", DataType::Date32, false),
+        ]));
+        let (name, doc) = ("t".to_owned(), String::new());
+        let about = Table { name, schema: schema.clone(), key: vec![], partition_by: None, doc };
+        let mut table = ParquetTable::open(folder.path(), &schema, &about, partition_by, layout).unwrap();
+        for from in (0..20_000).step_by(1000) {
+            let ids = Int64Array::from_iter_values(
+                (from..from + 1000).map(|i: i64| i.wrapping_mul(0x9E37_79B9_7F4A)),
+            );
+            let days = Date32Array::from_iter_values((0..1000).map(|i| i % 10));
+            table
+                .write(&RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), Arc::new(days)]).unwrap())
+                .unwrap();
+        }
+        let files = Box::new(table).finish().unwrap();
+        let read = |file: &FileEntry| {
+            let open = std::fs::File::open(folder.path().join(&file.path)).unwrap();
+            let reader = ParquetRecordBatchReaderBuilder::try_new(open).unwrap();
+            let groups = reader.metadata().num_row_groups();
+            let ids: Vec<i64> = reader
+                .build()
+                .unwrap()
+                .flat_map(|b| {
+                    b.unwrap().column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()
+                })
+                .collect();
+            assert_eq!(ids.len() as u64, file.rows);
+            (file.path.clone(), ids, groups)
+        };
+        files.iter().map(read).collect()
+    }
+
+    fn ids(files: &[(String, Vec<i64>, usize)]) -> Vec<i64> {
+        files.iter().flat_map(|f| f.1.clone()).collect()
+    }
+
+    #[test]
+    fn a_large_table_becomes_several_files_in_order() {
+        let layout = Layout { row_group_rows: 1000, file_bytes: 40_000, ..Layout::default() };
+        let files = written(layout, None);
+        assert!(files.len() > 2, "{}", files.len());
+        assert_eq!(files[1].0, "part-00001.parquet");
+        assert!(ids(&files).into_iter().eq((0..20_000).map(|i: i64| i.wrapping_mul(0x9E37_79B9_7F4A))));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_more_row_groups_and_open_days_by_more_files() {
+        let layout = Layout { memory_bytes: 60_000, ..Layout::default() };
+        let files = written(layout, Some("date"));
+        assert_eq!(files.len(), 10);
+        assert!(files.iter().any(|f| f.2 > 1), "row groups were written out early");
+
+        let few = written(Layout { open_days: 4, ..Layout::default() }, Some("date"));
+        assert!(few.len() > 10);
+        let (mut a, mut b) = (ids(&files), ids(&few));
+        a.sort_unstable();
+        b.sort_unstable();
+        a.dedup();
+        assert_eq!((a.len(), &a), (20_000, &b));
+    }
+}

@@ -1,0 +1,102 @@
+//! The file sinks through their public door: options in, files out.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod csv;
+mod epochs;
+mod options;
+mod parquet;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use throughline_core::http::{HttpClient, HttpRequest, HttpResponse};
+use throughline_core::{
+    BatchStream, ConfigErrors, Context, DynSink, Error, FixedClock, NoteStore, Options, Result,
+    SinkConnector, Table, TokenLease, TokenPair, TokenStore, TxnId,
+};
+
+/// Sinks of files use no network, tokens or notes.
+struct Nothing;
+
+fn unused<T>() -> Result<T> {
+    Err(Error::bug("a file sink asked for what it has no need of"))
+}
+
+#[async_trait]
+impl HttpClient for Nothing {
+    async fn send(&self, _: HttpRequest) -> Result<HttpResponse> {
+        unused()
+    }
+    async fn stream(&self, _: HttpRequest) -> Result<HttpResponse> {
+        unused()
+    }
+}
+#[async_trait]
+impl TokenStore for Nothing {
+    async fn load(&self, _: &str) -> Result<Option<TokenPair>> {
+        unused()
+    }
+    async fn lease(&self, _: &str) -> Result<Box<dyn TokenLease>> {
+        unused()
+    }
+}
+#[async_trait]
+impl NoteStore for Nothing {
+    async fn get(&self, _: &str) -> Result<Option<Value>> {
+        unused()
+    }
+    async fn put(&self, _: &str, _: Option<Value>) -> Result<()> {
+        unused()
+    }
+    async fn list(&self, _: &str) -> Result<Vec<(String, Value)>> {
+        unused()
+    }
+}
+
+fn context() -> Context {
+    Context {
+        name: "out".into(),
+        clock: Arc::new(FixedClock::at_us(1_758_000_000_000_000)),
+        http: Arc::new(Nothing),
+        tokens: Arc::new(Nothing),
+        notes: Arc::new(Nothing),
+        cancel: Default::default(),
+        scratch: std::env::temp_dir(),
+    }
+}
+
+fn connector(name: &str) -> Box<dyn SinkConnector> {
+    throughline_sinks::all().into_iter().find(|c| c.name() == name).unwrap()
+}
+
+fn try_build(name: &str, base: &Path, value: Value) -> Result<DynSink, ConfigErrors> {
+    connector(name).build(&Options { name: "out".into(), value, base_dir: base.to_owned() })
+}
+
+fn build(name: &str, base: &Path, more: Value) -> DynSink {
+    let mut value = json!({"path": "out"});
+    value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    try_build(name, base, value).unwrap()
+}
+
+fn table(name: &str, schema: SchemaRef) -> Table {
+    Table {
+        name: name.into(), schema, key: vec!["id".into()], partition_by: None, doc: "Визиты".into()
+    }
+}
+
+fn stream(batches: Vec<RecordBatch>) -> BatchStream {
+    futures::stream::iter(batches.into_iter().map(Ok)).boxed()
+}
+
+/// Stages one table and commits it as an epoch of its own.
+async fn publish(sink: &DynSink, txn: &str, table: &Table, batches: Vec<RecordBatch>) -> u64 {
+    let (ctx, txn) = (context(), TxnId(txn.into()));
+    let staged = sink.stage(&ctx, table, stream(batches), &txn).await.unwrap();
+    sink.commit(&ctx, &txn, &[staged]).await.unwrap().rows
+}
