@@ -75,7 +75,8 @@ pub struct HttpRequest {
     pub account: Account,
     /// May be sent again when the answer was lost: GET and absolute writes yes, a create no.
     pub idempotent: bool,
-    /// From sending to the end of the body, one attempt. Default 60 s.
+    /// From sending to the end of the body, one attempt. Default 60 s. For a streamed body: to its
+    /// head, and then for each piece, since the reader may be slow.
     pub timeout: Duration,
     /// Attempts in all, the first included. Default 6.
     pub attempts: u32,
