@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use throughline_core::{Error, ErrorKind, Place};
 
 /// A text that diagnostics point into: the pipeline file, or an SQL file it names.
@@ -143,8 +143,7 @@ impl Diagnostic {
         let title = Level::ERROR.primary_title(&self.message);
         let hint = self.hint.as_ref().map(|hint| Level::HELP.message(hint));
         let Some(source) = &self.source else {
-            // No text to show: the place stands in the title's stead.
-            let place = Level::NOTE.message(format!("at {}:{}:{}", self.file, self.line, self.column));
+            let place = Origin::path(&self.file).line(self.line).char_column(self.column);
             let group = Group::with_title(title).element(place);
             return renderer.render(&[match hint {
                 Some(hint) => group.element(hint),
@@ -216,9 +215,8 @@ impl Diagnostics {
             }
         }
         list.sort_by_key(|d| (files.iter().position(|f| *f == d.file), d.line, d.column));
-        list.dedup_by(|b, a| {
-            a.file == b.file && a.line == b.line && a.column == b.column && a.message == b.message
-        });
+        let mut told = std::collections::HashSet::new();
+        list.retain(|d| told.insert((d.file.clone(), d.line, d.column, d.message.clone())));
         Self { list }
     }
 

@@ -3,6 +3,12 @@
 /// The candidate nearest to `wrong`, when it is near enough to be a slip of the hand.
 pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(wrong);
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    // `lookback` for `lookback_days`: the beginning of exactly one name.
+    let mut longer = candidates.iter().filter(|c| folded.len() >= 4 && fold(c).starts_with(&folded));
+    if let (Some(only), None) = (longer.next(), longer.next()) {
+        return Some(only);
+    }
     candidates
         .into_iter()
         .filter(|candidate| *candidate != wrong)
@@ -47,6 +53,7 @@ mod tests {
         assert_eq!(nearest("Page-Size", names), Some("page_size"));
         assert_eq!(nearest("nmae", names), Some("name"));
         assert_eq!(nearest("currency", names), None);
+        assert_eq!(nearest("lookback", ["lookback_days", "models"]), Some("lookback_days"));
         assert_eq!(nearest("сегменты", ["сегмент"]), Some("сегмент"));
         assert_eq!(hint("x", "known", ["a", "b"]), Some("known: a, b".into()));
         assert_eq!(hint("x", "known", []), None);

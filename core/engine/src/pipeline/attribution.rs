@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use throughline_attribution::Settings;
+use throughline_core::Place;
 use throughline_core::connector::parse_options;
 use toml::de::DeValue;
 
@@ -40,11 +41,24 @@ pub fn parsed<T: DeserializeOwned>(who: &str, value: Option<&Value<'_>>, secrets
 
 /// `[attribution]`
 pub fn read(value: Option<&Value<'_>>, secrets: &Secrets<'_>) -> Option<Settings> {
-    let settings: Settings = parsed("[attribution]", value, secrets)?;
-    if let Some(value) = value {
+    let settings: Option<Settings> = parsed("[attribution]", value, secrets);
+    let Some(value) = value.filter(|v| v.get_ref().is_table()) else { return settings };
+    // Every key has a default, so what can be read is checked although other keys cannot be.
+    let readable = settings.clone().or_else(|| {
+        let mut options = secrets.json("[attribution]", value);
+        for error in parse_options::<Settings>(&options).err()? {
+            if let (Some(Place::Option { pointer, .. }), Some(options)) =
+                (error.place(), options.as_object_mut())
+            {
+                options.shift_remove(pointer.split('/').nth(1).unwrap_or_default());
+            }
+        }
+        parse_options(&options).ok()
+    });
+    if let Some(settings) = readable {
         for error in settings.check() {
             secrets.report.option_error("[attribution]", value, &error);
         }
     }
-    Some(settings)
+    settings
 }

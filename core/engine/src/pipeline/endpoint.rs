@@ -8,7 +8,6 @@ use super::document::Value;
 use super::secrets::Secrets;
 use super::section::{At, Section};
 use super::sql_text::SqlText;
-use super::transform::Transform;
 use super::{OnIncomplete, SinkEntry, SourceEntry, check_name, source_of, tables, unique};
 use crate::registry::Registry;
 use crate::suggest;
@@ -42,6 +41,7 @@ pub fn sources(top: &Section<'_>, registry: &Registry, secrets: &Secrets<'_>) ->
         let name = name.unwrap_or_else(|| connector.value.to_owned());
         let options = options(&section, &name, secrets);
         let who = section.who.borrow().clone();
+        report_missing(&section, &kind.schema(), &options.value);
         let source = match kind.build(&options) {
             Ok(source) => source,
             Err(errors) => {
@@ -73,7 +73,7 @@ pub fn sinks(
     top: &Section<'_>,
     registry: &Registry,
     secrets: &Secrets<'_>,
-    transforms: &[Transform],
+    transforms: &[String],
 ) -> Vec<SinkEntry> {
     let mut entries = Vec::new();
     let mut names = Vec::new();
@@ -93,6 +93,7 @@ pub fn sinks(
         let name = name.unwrap_or_else(|| connector.value.to_owned());
         let options = options(&section, &name, secrets);
         let who = section.who.borrow().clone();
+        report_missing(&section, &kind.schema(), &options.value);
         match kind.build(&options) {
             Ok(sink) => entries.push(SinkEntry {
                 name,
@@ -109,9 +110,9 @@ pub fn sinks(
 }
 
 /// The tables sinks get: attribution's and the transforms' own.
-pub fn published(transforms: &[Transform]) -> Vec<&str> {
+pub fn published(transforms: &[String]) -> Vec<&str> {
     let mut all: Vec<&str> = tables::outputs().collect();
-    all.extend(transforms.iter().map(|t| t.name.as_str()).filter(|name| !tables::is_canonical(name)));
+    all.extend(transforms.iter().map(String::as_str).filter(|name| !tables::is_canonical(name)));
     all.sort_unstable();
     all.dedup();
     all
@@ -136,6 +137,16 @@ fn options(section: &Section<'_>, name: &str, secrets: &Secrets<'_>) -> Options 
     let value: Map<String, Json> =
         section.rest().map(|(key, value)| (key.to_owned(), secrets.json(&who, value))).collect();
     Options { name: name.to_owned(), value: Json::Object(value), base_dir: secrets.base_dir.to_path_buf() }
+}
+
+/// Every required option that is not there: reading them by serde finds only the first.
+fn report_missing(section: &Section<'_>, schema: &Json, given: &Json) {
+    let required = schema.get("required").and_then(Json::as_array);
+    for key in required.into_iter().flatten().filter_map(Json::as_str) {
+        if given.get(key).is_none() && section.table.get(key).is_none() {
+            section.missing(key, "..");
+        }
+    }
 }
 
 fn report_options(section: &Section<'_>, who: &str, owner: &Value<'_>, errors: ConfigErrors) {

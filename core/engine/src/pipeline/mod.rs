@@ -10,6 +10,7 @@
 mod attribution;
 mod document;
 mod endpoint;
+mod plan;
 mod report;
 mod schema;
 mod secrets;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use throughline_core::{DynSink, DynSource, Place, Redactor};
 
+pub use plan::check_sql;
 pub use schema::schema;
 pub(crate) use section::Section;
 pub use settings::EngineSettings;
@@ -182,13 +184,13 @@ fn read(
     let engine = settings::engine(top.table("engine", "[engine]"));
     let sources = endpoint::sources(&top, registry, &secrets);
     let attribution = attribution::read(top.value("attribution"), &secrets);
-    let (transforms, sql_files) = transform::read(&top, base_dir);
-    let sinks = endpoint::sinks(&top, registry, &secrets, &transforms);
-    let tests = test_case::read(&top, &transforms);
+    let transforms = transform::read(&top, base_dir);
+    let sinks = endpoint::sinks(&top, registry, &secrets, &transforms.names);
+    let tests = test_case::read(&top, &transforms.names);
     top.finish();
     let mut files = secrets.files();
     let mut text = report.source.text.clone();
-    for (file, sql) in sql_files {
+    for (file, sql) in transforms.files {
         files.push(file);
         text.push_str(&sql);
     }
@@ -203,7 +205,7 @@ fn read(
         engine,
         sources,
         attribution: attribution?,
-        transforms,
+        transforms: transforms.list,
         sinks,
         tests,
         redactor: redactor.clone(),

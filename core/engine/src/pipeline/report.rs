@@ -42,9 +42,23 @@ impl Report {
     /// An error of a connector, a sink or the attribution settings, turned from a JSON pointer into a
     /// place. `owner` is what the pointer starts at; `who` names it: `source "crm"`.
     pub fn option_error(&self, who: &str, owner: &Value<'_>, error: &Error) {
+        // TOML has no null: it stands for a value that could not be read, which is reported already.
+        if error.message().starts_with("invalid type: null") && !self.is_clean() {
+            return;
+        }
         let said = humanize(error.message());
         let hint = said.hint.or_else(|| error.hint_text().map(str::to_owned));
-        let mut message = format!("{who}: {}", said.message);
+        let path = match error.place() {
+            // An unknown key is named in the message: its place is what holds it.
+            Some(Place::Option { pointer, at: PointerAt::Key }) => {
+                path_of(pointer.rsplit_once('/').map_or("", |p| p.0))
+            }
+            Some(Place::Option { pointer, .. }) => path_of(pointer),
+            _ => String::new(),
+        };
+        let mut message = if path.is_empty() { who.to_owned() } else { format!("{who}: {path}") };
+        message.push_str(": ");
+        message.push_str(&said.message);
         for (i, (key, value)) in error.context().iter().enumerate() {
             message.push_str(if i == 0 { " (" } else { ", " });
             message.push_str(&format!("{key}: {value}"));
@@ -69,7 +83,7 @@ impl Report {
         }
     }
 
-    /// Everything found, with no secret in any message.
+    /// Everything found, without a secret in any message.
     pub fn finish(self, redactor: &Redactor) -> Diagnostics {
         let mut found = self.found.into_inner();
         let clean = |text: &mut String| {
@@ -84,4 +98,20 @@ impl Report {
         }
         Diagnostics::new(found)
     }
+}
+
+/// `/filters/1/field` as people write it: `filters[1].field`.
+fn path_of(pointer: &str) -> String {
+    let mut path = String::new();
+    for part in pointer.split('/').skip(1) {
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            path.push_str(&format!("[{part}]"));
+        } else {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&part.replace("~1", "/").replace("~0", "~"));
+        }
+    }
+    path
 }

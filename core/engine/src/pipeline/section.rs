@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Value, type_name};
+use super::document::{Value, offset_in_string, type_name};
 use super::report::Report;
 use super::units;
 use crate::suggest;
@@ -74,14 +74,28 @@ impl<'d> Section<'d> {
         self.text(key)
     }
 
-    /// Reports a key that is not there.
+    /// Reports a key when it is not there.
     pub fn require(&self, key: &'static str, example: &str) {
         if !self.table.contains_key(key) {
-            self.error(
-                self.span.clone(),
-                format!("required key \"{key}\" is missing"),
-                format!("add {key} = {example}"),
-            );
+            self.missing(key, example);
+        }
+    }
+
+    pub fn missing(&self, key: &str, example: &str) {
+        let message = format!("required key \"{key}\" is missing");
+        self.error(self.span.clone(), message, format!("add {key} = {example}"));
+    }
+
+    /// The place in the file of bytes of a text value.
+    pub fn inside(&self, text: &At<&str>, part: Range<usize>) -> Range<usize> {
+        let file = &self.report.source.text;
+        let at = |byte: usize| {
+            let chars = text.value.get(..byte)?.chars().count();
+            offset_in_string(file, text.span.clone(), text.value, chars)
+        };
+        match (at(part.start), at(part.end)) {
+            (Some(start), Some(end)) => start..end,
+            _ => text.span.clone(),
         }
     }
 

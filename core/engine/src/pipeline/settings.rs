@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use throughline_core::{Place, PointerAt};
-
 use super::attribution::parsed;
 use super::document::{Value, value_at};
 use super::secrets::Secrets;
@@ -68,8 +66,8 @@ pub fn http(value: Option<&Value<'_>>, secrets: &Secrets<'_>) -> Option<HttpSett
     let report = secrets.report;
     if let Err(error) = settings.check() {
         let pointer = if settings.replay.is_some() { "/record" } else { "" };
-        let error = error.at(Place::Option { pointer: pointer.into(), at: PointerAt::Value });
-        report.option_error("[http]", owner, &error);
+        let message = error.message().trim_start_matches("[http] ");
+        report.error(at(pointer), format!("[http]: {message}"), error.hint_text().map(str::to_owned));
     }
     let existing = |path: &mut PathBuf, pointer: &str, what: &str| {
         *path = secrets.base_dir.join(&*path);
@@ -94,16 +92,17 @@ pub fn http(value: Option<&Value<'_>>, secrets: &Secrets<'_>) -> Option<HttpSett
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// What the SQL engine may hold before it spills to disk.
-    pub memory_bytes: u64,
+    pub memory_bytes: usize,
     /// Streams read at the same time.
     pub parallel_streams: usize,
-    /// Threads of the SQL engine; `None`: one per core.
-    pub threads: Option<usize>,
+    /// Threads of the SQL engine; by default one per core.
+    pub threads: usize,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { memory_bytes: 512_000_000, parallel_streams: 4, threads: None }
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { memory_bytes: 512_000_000, parallel_streams: 4, threads: cores }
     }
 }
 
@@ -117,13 +116,15 @@ pub fn engine(section: Option<Section<'_>>) -> EngineSettings {
         if memory.value < LEAST_MEMORY {
             section.error(memory.span, "memory is too small to work with", "at least 32MB".to_owned());
         } else {
-            settings.memory_bytes = memory.value;
+            settings.memory_bytes = usize::try_from(memory.value).unwrap_or(usize::MAX);
         }
     }
     if let Some(number) = section.whole("parallel_streams", 1..=64) {
         settings.parallel_streams = number as usize;
     }
-    settings.threads = section.whole("threads", 1..=1024).map(|n| n as usize);
+    if let Some(number) = section.whole("threads", 1..=1024) {
+        settings.threads = number as usize;
+    }
     section.finish();
     settings
 }

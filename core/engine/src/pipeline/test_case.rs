@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate};
 use serde_json::{Map, Value as Json};
-use throughline_core::canonical::{self, CanonicalTable};
+use throughline_attribution::Kind;
+use throughline_core::canonical;
 use throughline_core::{ColumnType, Place};
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Value, type_name};
 use super::endpoint::published;
 use super::section::{At, Section};
-use super::transform::Transform;
 use super::{tables, unique};
 use crate::suggest;
 
@@ -31,7 +31,7 @@ pub struct TestCase {
     pub place: Place,
 }
 
-pub fn read(top: &Section<'_>, transforms: &[Transform]) -> Vec<TestCase> {
+pub fn read(top: &Section<'_>, transforms: &[String]) -> Vec<TestCase> {
     let mut tests = Vec::new();
     let mut names = Vec::new();
     for value in top.tables("test") {
@@ -56,7 +56,13 @@ pub fn read(top: &Section<'_>, transforms: &[Transform]) -> Vec<TestCase> {
                 let hint = suggest::hint(name, "canonical tables", tables::canonical_names());
                 section.error(at, format!("there is no canonical table \"{name}\""), hint);
             }
-            known
+            Some(
+                known?
+                    .columns
+                    .iter()
+                    .map(|c| Column { name: c.name, kind: c.kind, required: c.required })
+                    .collect(),
+            )
         });
         let known = published(transforms);
         let expect = rows_of(&section, "expect", &|section, name, at| {
@@ -64,7 +70,17 @@ pub fn read(top: &Section<'_>, transforms: &[Transform]) -> Vec<TestCase> {
                 let hint = suggest::hint(name, "output tables", known.iter().copied());
                 section.error(at, format!("there is no output table \"{name}\""), hint);
             }
-            None
+            // What a transform makes is known only when it is planned.
+            if transforms.iter().any(|t| t == name) {
+                return None;
+            }
+            let columns = throughline_attribution::output_table(name)?.columns;
+            Some(
+                columns
+                    .iter()
+                    .map(|c| Column { name: c.name, kind: kind_of(c.kind), required: false })
+                    .collect(),
+            )
         });
         if expect.is_empty() && !section.table.contains_key("expect") {
             let hint = "add [[test.expect.<output table>]] with a row".to_owned();
@@ -79,14 +95,35 @@ pub fn read(top: &Section<'_>, transforms: &[Transform]) -> Vec<TestCase> {
     tests
 }
 
-type Known<'k> = dyn Fn(&Section<'_>, &str, std::ops::Range<usize>) -> Option<&'static CanonicalTable> + 'k;
+/// A column that a row may have.
+struct Column {
+    name: &'static str,
+    kind: ColumnType,
+    required: bool,
+}
+
+fn kind_of(kind: Kind) -> ColumnType {
+    match kind {
+        Kind::Text => ColumnType::Text,
+        Kind::Int => ColumnType::Int,
+        Kind::Float => ColumnType::Float,
+        Kind::Bool => ColumnType::Bool,
+        Kind::Instant => ColumnType::Instant,
+        Kind::Date => ColumnType::Date,
+        Kind::Money => ColumnType::Decimal,
+        Kind::TextList => ColumnType::TextList,
+    }
+}
+
+/// The columns of a table, where they are known; a table that does not exist is reported.
+type Known<'k> = dyn Fn(&Section<'_>, &str, std::ops::Range<usize>) -> Option<Vec<Column>> + 'k;
 
 /// The tables below `[test.input]` or `[test.expect]`.
 fn rows_of(section: &Section<'_>, key: &'static str, known: &Known<'_>) -> BTreeMap<String, Rows> {
     let mut all = BTreeMap::new();
     let Some(tables) = section.table(key, format!("{} {key}", section.who.borrow())) else { return all };
     for (name, value) in tables.table {
-        let table = known(section, name.get_ref(), name.span());
+        let columns = known(section, name.get_ref(), name.span());
         let DeValue::Array(list) = value.get_ref() else {
             let hint = format!("write [[test.{key}.{}]] for each row", name.get_ref());
             section.error(value.span(), format!("{key}.{} must be rows", name.get_ref()), hint);
@@ -95,7 +132,9 @@ fn rows_of(section: &Section<'_>, key: &'static str, known: &Known<'_>) -> BTree
         let mut rows = Rows::new();
         for item in list {
             match item.get_ref() {
-                DeValue::Table(row) => rows.push(read_row(section, name.get_ref(), row, item, table)),
+                DeValue::Table(row) => {
+                    rows.push(read_row(section, name.get_ref(), row, item, columns.as_deref()))
+                }
                 other => {
                     let found = type_name(other);
                     section.error(item.span(), format!("a row must be a table, found {found}"), None);
@@ -112,14 +151,14 @@ fn read_row(
     name: &str,
     row: &DeTable<'_>,
     at: &Value<'_>,
-    table: Option<&'static CanonicalTable>,
+    columns: Option<&[Column]>,
 ) -> Map<String, Json> {
     let mut out = Map::new();
     for (key, value) in row {
-        let column = table.map(|t| (t, t.column(key.get_ref())));
+        let column = columns.map(|all| (all, all.iter().find(|c| c.name == key.get_ref().as_ref())));
         let kind = match column {
-            Some((table, None)) => {
-                let hint = suggest::hint(key.get_ref(), "columns", table.columns.iter().map(|c| c.name));
+            Some((all, None)) => {
+                let hint = suggest::hint(key.get_ref(), "columns", all.iter().map(|c| c.name));
                 let message = format!("table \"{name}\" has no column \"{}\"", key.get_ref());
                 section.error(key.span(), message, hint);
                 continue;
@@ -134,7 +173,7 @@ fn read_row(
             Err(why) => section.error(value.span(), format!("{name}.{}: {why}", key.get_ref()), None),
         }
     }
-    for column in table.map(|t| t.columns).unwrap_or_default() {
+    for column in columns.unwrap_or_default() {
         if column.required && !row.contains_key(column.name) {
             let message = format!("a row of \"{name}\" lacks the required column \"{}\"", column.name);
             section.error(at.span(), message, None);

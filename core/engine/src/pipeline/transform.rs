@@ -45,16 +45,28 @@ struct Draft {
     place: Place,
 }
 
-/// The transforms in the order they must run, and the SQL files they name.
-pub fn read(top: &Section<'_>, base_dir: &Path) -> (Vec<Transform>, Vec<(PathBuf, String)>) {
+#[derive(Default)]
+pub struct Transforms {
+    /// In the order they must run.
+    pub list: Vec<Transform>,
+    /// The tables they make, those of broken ones too: who reads one need not be told that it is not
+    /// there.
+    pub names: Vec<String>,
+    /// The SQL files they name, with their texts.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+pub fn read(top: &Section<'_>, base_dir: &Path) -> Transforms {
     let mut drafts = Vec::new();
     let mut files = Vec::new();
+    let mut known = Vec::new();
     for value in top.tables("transform") {
         let Some(table) = value.get_ref().as_table() else { continue };
         let section = Section::new(top.report, table, value.span(), "transform");
         let name = section.required_text("name", "\"table_name\"").filter(|name| table_name(&section, name));
         if let Some(name) = &name {
             section.rename(format!("transform \"{}\"", name.value));
+            known.push(name.value.to_owned());
         }
         let text = sql(&section, base_dir, &mut files);
         let stages = [("before", Stage::BeforeAttribution), ("after", Stage::AfterAttribution)];
@@ -77,7 +89,7 @@ pub fn read(top: &Section<'_>, base_dir: &Path) -> (Vec<Transform>, Vec<(PathBuf
     let names: Vec<At<String>> = drafts.iter().map(|d| d.name.clone()).collect();
     unique(top.report, "transform", &names);
     let stages = stages(top.report, &drafts);
-    check_reads(top.report, &drafts, &stages);
+    check_reads(top.report, &drafts, &stages, &known);
     let order = order(top.report, &drafts, &stages);
     let mut made: Vec<Option<Transform>> = drafts
         .into_iter()
@@ -94,8 +106,8 @@ pub fn read(top: &Section<'_>, base_dir: &Path) -> (Vec<Transform>, Vec<(PathBuf
             })
         })
         .collect();
-    let ordered = order.into_iter().filter_map(|i| made.get_mut(i)?.take()).collect();
-    (ordered, files)
+    let list = order.into_iter().filter_map(|i| made.get_mut(i)?.take()).collect();
+    Transforms { list, names: known, files }
 }
 
 fn table_name(section: &Section<'_>, name: &At<&str>) -> bool {
@@ -264,7 +276,7 @@ fn made_by(drafts: &[Draft], stages: &[Stage], reader: usize, name: &str) -> Opt
 }
 
 /// Every table a transform reads must be there on its side.
-fn check_reads(report: &Report, drafts: &[Draft], stages: &[Stage]) {
+fn check_reads(report: &Report, drafts: &[Draft], stages: &[Stage], names: &[String]) {
     for (i, draft) in drafts.iter().enumerate() {
         for read in &draft.reads {
             let early = stages[i] == Stage::BeforeAttribution;
@@ -275,14 +287,14 @@ fn check_reads(report: &Report, drafts: &[Draft], stages: &[Stage]) {
                     tables::is_output(read) || tables::is_input(read)
                 };
             let elsewhere = tables::is_canonical(read) || tables::is_output(read) || tables::is_input(read);
-            if there {
+            if there || names.iter().any(|name| name == read) && find(drafts, read).is_none() {
                 continue;
             }
             let message =
                 format!("transform \"{}\" reads \"{read}\", a table that does not exist", draft.name.value);
             if !elsewhere {
                 let mut known: Vec<&str> = tables::canonical_names().chain(tables::outputs()).collect();
-                known.extend(drafts.iter().map(|d| d.name.value.as_str()));
+                known.extend(names.iter().map(String::as_str));
                 let hint = suggest::nearest(read, known.iter().copied())
                     .map(|near| format!("did you mean \"{near}\"?"));
                 let list = || Some("docs/pipeline-file.md lists the tables a transform can read".to_owned());

@@ -94,7 +94,8 @@ pub(crate) fn read(section: Section<'_>) -> Option<Schedule> {
     let cron = expression.and_then(|given| match Cron::parse(given.value, zone.unwrap_or(chrono_tz::UTC)) {
         Ok(cron) => Some(cron),
         Err(why) => {
-            section.error(given.span, format!("cron = \"{}\": {}", given.value, why.message), why.hint);
+            let span = why.field.map_or(given.span.clone(), |field| section.inside(&given, field));
+            section.error(span, format!("cron = \"{}\": {}", given.value, why.message), why.hint);
             None
         }
     });

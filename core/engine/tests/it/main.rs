@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bad_configs;
+mod cron;
+mod daemon;
+mod fakes;
+mod pipeline;
