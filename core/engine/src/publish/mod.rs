@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use throughline_core::{Clock, Committable, Context, DynSink, Error, Notice, Result, Table, TxnId};
+use throughline_core::{Clock, Committable, Context, DynSink, Error, ErrorKind, Notice, Result, Table, TxnId};
 use throughline_sql::{SqlEngine, TableRef};
 use throughline_store::{Epoch, EpochRow, SinkTxn, Store};
 
@@ -187,8 +187,15 @@ pub async fn recover(
             .map(|s| SinkTxn { sink: s.sink.clone(), txn: s.txn.clone(), staged: s.staged.clone() })
             .collect();
         let ledger = Ledger { store, pipeline, epoch_no: epoch.epoch_no, clock };
-        let (_, gone) = ledger.commit_all(&open, destinations).await?;
         let number = epoch.epoch_no;
+        let (_, gone) = match ledger.commit_all(&open, destinations).await {
+            // What was staged is gone for good (somebody emptied the folder): the next epoch holds
+            // all that this one held.
+            Err(error) if error.kind() == ErrorKind::Data && !error.is_temporary() => {
+                (Vec::new(), vec![error.to_string()])
+            }
+            outcome => outcome?,
+        };
         if gone.is_empty() {
             ledger.finish(&state).await?;
             notices.push(Notice {
@@ -196,7 +203,7 @@ pub async fn recover(
                 message: format!("epoch {number} was prepared by a run that died; it is committed now"),
             });
         } else {
-            let why = format!("it was prepared for sinks that the pipeline no longer has: {}", gone.join(", "));
+            let why = format!("not every sink could commit it: {}", gone.join(", "));
             store.abandon_epoch(pipeline, number, &why, clock.now_us()).await?;
             notices.push(Notice {
                 code: "epoch_abandoned".into(),
@@ -217,6 +224,26 @@ pub async fn recover(
     Ok(did)
 }
 
+/// Whether every sink still shows the epoch: somebody may have removed what it wrote. A sink takes the
+/// commit of what it has committed as done, and refuses when it is gone.
+pub async fn is_visible(epoch: &EpochRow, destinations: &[Destination], notices: &mut Vec<Notice>) -> bool {
+    for committed in &epoch.txns {
+        let Some(destination) = destinations.iter().find(|d| d.name == committed.sink) else { continue };
+        let again = destination.sink.commit(&destination.context, &committed.txn, &committed.staged).await;
+        if let Err(error) = again {
+            notices.push(Notice {
+                code: "epoch_gone".into(),
+                message: format!(
+                    "sink {:?} no longer has epoch {} ({error}); it is published again",
+                    committed.sink, epoch.epoch_no
+                ),
+            });
+            return false;
+        }
+    }
+    true
+}
+
 /// One epoch in the ledger, from PREPARED to COMMITTED.
 struct Ledger<'a> {
     store: &'a Store,
@@ -226,7 +253,7 @@ struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// Commits in each sink; gives the names of sinks that are no longer there.
+    /// Commits in each sink; says which sinks are no longer there.
     async fn commit_all(
         &self,
         sinks: &[SinkTxn],
@@ -236,7 +263,7 @@ impl Ledger<'_> {
         let mut gone = Vec::new();
         for prepared in sinks {
             let Some(destination) = destinations.iter().find(|d| d.name == prepared.sink) else {
-                gone.push(prepared.sink.clone());
+                gone.push(format!("the pipeline no longer has the sink {:?}", prepared.sink));
                 continue;
             };
             let receipt =

@@ -29,7 +29,7 @@ pub use report::{
     BookReport, Completeness, RunError, RunReport, RunStatus, SinkReport, StreamReport, TableReport, completeness,
 };
 pub use stored::{LastEpoch, last_epoch};
-pub(crate) use tables::{Computed, compute, derive};
+use tables::compute;
 pub use tables::sql_engine;
 
 use crate::failpoint;
@@ -204,6 +204,7 @@ impl Job<'_> {
             && last.inputs_hash == hash
             && everywhere
             && !self.options.recompute
+            && publish::is_visible(last, &destinations, &mut report.notices).await
         {
             // Streams that are read whole came as they were: what was just read of them can go.
             for (source, stream, _) in &generations {
@@ -220,7 +221,7 @@ impl Job<'_> {
         // What a run that died had computed.
         let kept = last.as_ref().map(publish::epoch_state).transpose()?.map(|state| state.folder);
         publish::sweep_tables(self.state_dir, &self.pipeline.name, kept.as_deref())?;
-        let computed = compute(self, self.state_dir.join(&folder), &generations, report).await?;
+        let computed = compute(self, &self.state_dir.join(&folder), &generations, report).await?;
         report.books = computed.books.clone();
         if let Some(wrong) = report.books.iter().find(|b| !b.ok) {
             return Err(Error::data(format!(

@@ -281,7 +281,8 @@ async fn bind_stream(
     let mut schema: SchemaRef = land::with_own_columns(&Arc::new(Schema::empty()));
     let mut files = Vec::new();
     for segment in &segments {
-        schema = land::widen::widen(Some(&schema), &land::segment_schema(segment)?, "").0;
+        let landed = land::segment_schema(segment)?;
+        schema = land::widen::widen(Some(&schema), &landed, "").0;
         files.push(job.state_dir.join(&segment.file));
     }
     let raw = format!("_raw_{}", spec.name);
