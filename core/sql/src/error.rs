@@ -66,7 +66,9 @@ fn root(error: &DataFusionError) -> &DataFusionError {
 fn describe(error: &DataFusionError, tables: &[String]) -> (Error, Option<String>) {
     match error {
         DataFusionError::SchemaError(e, _) => describe_schema(e),
-        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => describe_plan(text, tables),
+        DataFusionError::Plan(text)
+        | DataFusionError::NotImplemented(text)
+        | DataFusionError::Execution(text) => describe_plan(text, tables),
         other => (other_error(other, ErrorKind::Config), None),
     }
 }
@@ -120,6 +122,11 @@ fn column_hint(field: &Column, valid: &[Column]) -> String {
 fn describe_plan(text: &str, tables: &[String]) -> (Error, Option<String>) {
     let text = text.split("\n\nbacktrace:").next().unwrap_or(text).trim();
     let text = text.replace("While expanding wildcard, ", "");
+    // Our own words about arguments, wrapped.
+    let text = match text.split_once("coercion failed with: Error during planning: ") {
+        Some((_, own)) => own.split(". No function matches").next().unwrap_or(own).to_string(),
+        None => text,
+    };
     if let Some(name) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
         let bare = name.strip_prefix("datafusion.public.").unwrap_or(name);
         let error = Error::config(format!("table \"{bare}\" does not exist"));
@@ -137,7 +144,12 @@ fn describe_plan(text: &str, tables: &[String]) -> (Error, Option<String>) {
         let error = Error::config(format!("function \"{name}\" does not exist"));
         return (if let Some(hint) = hint { error.hint(hint) } else { error }, Some(name.to_string()));
     }
-    (Error::config(lower_first(&one_line(&text))), None)
+    // Our functions begin with their name.
+    let function = text
+        .split_once(": ")
+        .map(|(name, _)| name)
+        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+    (Error::config(lower_first(&one_line(&text))), function.map(str::to_string))
 }
 
 /// The nearest of `names`, when it is near enough to be a slip.

@@ -1,7 +1,9 @@
 //! Arguments of a function call: columns, or one value for all rows.
 
+use std::sync::Arc;
+
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use datafusion::error::{DataFusionError, Result};
@@ -79,9 +81,6 @@ impl Inputs {
     pub(crate) fn column(&self, index: usize) -> &ArrayRef {
         &self.columns[index]
     }
-    pub(crate) fn is_constant(&self, index: usize) -> bool {
-        self.constant[index]
-    }
 
     pub(crate) fn text(&self, index: usize) -> Result<Text<'_>> {
         let array = self.columns[index].as_string_opt::<i32>().ok_or_else(|| self.unexpected(index))?;
@@ -121,4 +120,42 @@ impl<'a> Text<'a> {
     pub(crate) fn bytes(&self) -> usize {
         self.array.value_data().len()
     }
+    /// The same text again and again is parsed once.
+    pub(crate) fn parsed<T, F: Fn(&str) -> Option<T>>(self, parse: F) -> Parsed<'a, T, F> {
+        Parsed { text: self, parse, last: None }
+    }
+}
+
+/// A text argument that means something: a path, a zone, a country.
+pub(crate) struct Parsed<'a, T, F> {
+    text: Text<'a>,
+    parse: F,
+    last: Option<(&'a str, Option<T>)>,
+}
+
+impl<T, F: Fn(&str) -> Option<T>> Parsed<'_, T, F> {
+    /// `None` for null and for what means nothing.
+    pub(crate) fn get(&mut self, row: usize) -> Option<&T> {
+        let text = self.text.get(row)?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != text) {
+            self.last = Some((text, (self.parse)(text)));
+        }
+        self.last.as_ref()?.1.as_ref()
+    }
+}
+
+/// A text column from a text column, row by row.
+pub(crate) fn text_column<'a>(
+    inputs: &'a Inputs,
+    mut row: impl FnMut(usize, &'a str, &mut StringBuilder),
+) -> Result<ArrayRef> {
+    let text = inputs.text(0)?;
+    let mut out = StringBuilder::with_capacity(inputs.rows, text.bytes());
+    for i in 0..inputs.rows {
+        match text.get(i) {
+            Some(value) => row(i, value, &mut out),
+            None => out.append_null(),
+        }
+    }
+    Ok(Arc::new(out.finish()))
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bind;
+mod docs;
 mod errors;
+mod functions;
 mod spill;
 mod steps;
 
