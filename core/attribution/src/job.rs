@@ -1,0 +1,461 @@
+//! One run of all steps.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use sha2::{Digest, Sha256};
+use throughline_core::{Error, Notice, Param, Result};
+use throughline_sql::{SqlEngine, Written};
+
+use crate::books::{self, BookCheck};
+use crate::calendar;
+use crate::canon;
+use crate::host::memory_table;
+use crate::identity;
+use crate::money::{self, Reporting};
+use crate::origins::{self, SEPARATOR};
+use crate::runner::Runner;
+use crate::settings::{BroadcastTouches, ConversionType, MultiConversion, Settings};
+use crate::tables::{OutputSpec, output_tables};
+
+/// Called with the name of each step before it runs; an error stops the run.
+pub type Progress = dyn Fn(&str) -> Result<()> + Send + Sync;
+
+/// What a run works on. The canonical tables are bound as `in_<table>`, all of them, maybe empty.
+pub struct Job<'a> {
+    pub engine: &'a dyn SqlEngine,
+    pub settings: &'a Settings,
+    /// A fresh folder; every step writes into its own below it. The output tables stay there.
+    pub work: &'a Path,
+    /// The instant of the run, µs since the epoch: decides which inquiries are closed.
+    pub now_us: i64,
+    pub progress: Option<&'a Progress>,
+}
+
+/// The finished tables, also bound in the engine under their names.
+#[derive(Debug)]
+pub struct Outcome {
+    pub tables: Vec<OutputTable>,
+    pub books: Vec<BookCheck>,
+    /// What a person should know: refunds without a conversion, deals without a contact.
+    pub notices: Vec<Notice>,
+    /// Currency of all money columns; empty when the data has no money.
+    pub reporting_currency: String,
+    /// As in `attribution.params_hash`.
+    pub params_hash: String,
+}
+
+#[derive(Debug)]
+pub struct OutputTable {
+    pub name: &'static str,
+    pub written: Written,
+    pub key: &'static [&'static str],
+    pub partition_by: Option<&'static str>,
+    pub doc: &'static str,
+}
+
+macro_rules! step {
+    ($runner:expr, $name:literal, $file:literal) => {
+        $runner.step($name, include_str!(concat!("steps/", $file))).await?
+    };
+}
+
+/// Runs every step, checks the books, and leaves the output tables bound and on disk.
+///
+/// # Errors
+/// Wrong settings, a missing exchange rate, books that do not close, or what the engine met.
+pub async fn run(job: Job<'_>) -> Result<Outcome> {
+    if let Some(error) = job.settings.check().into_iter().next() {
+        return Err(error);
+    }
+    let mut runner = Runner::new(job.engine, job.work.to_path_buf(), job.progress);
+    let runner = &mut runner;
+    let mut notices = Vec::new();
+    set_params(runner, &job);
+    canon::bind_views(runner, &mut notices).await?;
+    bind_word_lists(runner, job.settings).await?;
+
+    let reporting = money::reporting_currency(runner, job.settings.reporting_currency.as_deref()).await?;
+    runner.set("reporting", text(&reporting.currency));
+    runner.set("units_per_one", Param::Int(10_i64.pow(reporting.decimals)));
+
+    stitch(runner, job.settings).await?;
+    conversations(runner).await?;
+    touches(runner, job.settings).await?;
+    matches(runner, job.settings).await?;
+    conversions(runner, &reporting).await?;
+    credits(runner, job.settings).await?;
+    costs_and_days(runner).await?;
+
+    let tables = publish(runner, &reporting).await?;
+    let books = books::check(runner, &job.settings.models, &reporting).await?;
+    tell(runner, &mut notices).await?;
+    Ok(Outcome {
+        tables,
+        books,
+        notices,
+        reporting_currency: reporting.currency,
+        params_hash: params_hash(job.settings),
+    })
+}
+
+fn text(value: &str) -> Param {
+    Param::Text(Some(value.to_string()))
+}
+
+fn set_params(runner: &mut Runner<'_>, job: &Job<'_>) {
+    let s = job.settings;
+    let (first, last, between) = s.position_units();
+    for (name, value) in [
+        ("gap_us", s.inquiry_gap_us()),
+        ("response_us", s.response_window_us()),
+        ("lookback_us", s.lookback_us()),
+        ("half_life_us", s.half_life_us()),
+        ("window_us", i64::from(s.time_window_minutes.max(1)) * 60_000_000),
+        ("now_us", job.now_us),
+        ("from_us", s.from_us().unwrap_or(-9_000_000_000_000_000_000)),
+        ("to_us", s.to_us().unwrap_or(9_000_000_000_000_000_000)),
+        ("first_weight", first),
+        ("last_weight", last),
+        ("between_weight", between),
+    ] {
+        runner.set(name, Param::Int(value));
+    }
+    for (name, value) in [
+        ("reset", s.multi_conversion == MultiConversion::Reset),
+        ("exclude_refunded", s.exclude_refunded),
+        ("deal_source_touches", s.deal_source_touches),
+        ("with_lead", s.gives(ConversionType::Lead)),
+        ("with_qualified", s.gives(ConversionType::Qualified)),
+        ("with_won", s.gives(ConversionType::Won)),
+    ] {
+        runner.set(name, Param::Bool(value));
+    }
+    let broadcasts = match s.broadcast_touches {
+        BroadcastTouches::Delivered => "delivered",
+        BroadcastTouches::Clicked => "clicked",
+        BroadcastTouches::None => "none",
+    };
+    runner.set("broadcast_touches", text(broadcasts));
+    runner.set("sep", text(&SEPARATOR.to_string()));
+    runner.set("params_hash", text(&params_hash(s)));
+}
+
+/// 16 hex digits over the settings that decide credit.
+fn params_hash(s: &Settings) -> String {
+    let deciding = serde_json::json!({
+        "lookback_days": s.lookback_days,
+        "position_weights": s.position_weights,
+        "half_life_days": s.half_life_days,
+        "multi_conversion": s.multi_conversion,
+        "path_transforms": s.path_transforms,
+        "direct_channels": s.direct_channels,
+        "broadcast_touches": s.broadcast_touches,
+        "time_window_minutes": s.time_window_minutes,
+        "deal_source_touches": s.deal_source_touches,
+        "channel": s.channels,
+        "builtin_channels": s.builtin_channels,
+        "identity": s.identity,
+    });
+    let digest = Sha256::digest(deciding.to_string().as_bytes());
+    let mut hash = String::with_capacity(16);
+    identity::push_hex(&mut hash, &digest[..8]);
+    hash
+}
+
+/// Lists of the settings as tables: words that unsubscribe, qualified statuses, ignored identifiers,
+/// models.
+async fn bind_word_lists(runner: &Runner<'_>, s: &Settings) -> Result<()> {
+    let mut words: Vec<String> = s.unsubscribe_keywords.iter().map(|w| normal_word(w)).collect();
+    words.sort();
+    words.dedup();
+    words.retain(|w| !w.is_empty());
+    bind_texts(runner, "p_unsubscribe", &[("word", words)]).await?;
+
+    let mut statuses = s.qualified_statuses.clone();
+    statuses.sort();
+    statuses.dedup();
+    bind_texts(runner, "p_qualified", &[("status_id", statuses)]).await?;
+
+    let ignored: Vec<(&str, &str)> = s.identity.ignore.iter().filter_map(|i| i.split_once(':')).collect();
+    let types = ignored.iter().map(|(t, _)| (*t).to_string()).collect();
+    let values = ignored
+        .iter()
+        .map(|(t, v)| if *t == "email" { v.trim().to_lowercase() } else { (*v).to_string() })
+        .collect();
+    bind_texts(runner, "p_ignore", &[("id_type", types), ("id_value", values)]).await?;
+
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("model_n", DataType::Int64, false),
+        Field::new("model", DataType::Utf8, false),
+    ]));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new((0..s.models.len() as i64).collect::<Int64Array>()),
+        Arc::new(s.models.iter().map(|m| Some(m.as_str())).collect::<StringArray>()),
+    ];
+    runner.bind("p_model", &memory_table(schema, columns)?).await
+}
+
+/// As steps/41_messages.sql normalises texts before it compares them.
+fn normal_word(word: &str) -> String {
+    const PUNCTUATION: &str = ".,!?;:\"'«»()[]*";
+    let kept: String = word.to_lowercase().chars().filter(|c| !PUNCTUATION.contains(*c)).collect();
+    kept.trim_matches(' ').to_string()
+}
+
+async fn bind_texts(runner: &Runner<'_>, name: &str, columns: &[(&str, Vec<String>)]) -> Result<()> {
+    let fields: Vec<Field> = columns.iter().map(|(n, _)| Field::new(*n, DataType::Utf8, false)).collect();
+    let arrays: Vec<ArrayRef> =
+        columns.iter().map(|(_, v)| Arc::new(StringArray::from(v.clone())) as ArrayRef).collect();
+    runner.bind(name, &memory_table(Arc::new(Schema::new(fields)), arrays)?).await
+}
+
+/// Tokens, identity, persons; visits and messages with their person.
+async fn stitch(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+    step!(runner, "x_token_visit", "10_token_visits.sql");
+    step!(runner, "x_token_user", "11_token_users.sql");
+    step!(runner, "x_deal_contact", "12_deal_contacts.sql");
+    step!(runner, "x_token_contact", "13_token_contacts.sql");
+    step!(runner, "x_visit_node", "20_visit_nodes.sql");
+    step!(runner, "x_edge_text", "21_edges.sql");
+    step!(runner, "x_node", "22_nodes.sql");
+    step!(runner, "x_edge", "23_edges_numbered.sql");
+    identity::join_persons(runner, &settings.identity).await?;
+    step!(runner, "x_id", "24_identifiers.sql");
+    step!(runner, "x_bound", "25_bounds.sql");
+    step!(runner, "x_prepared_person", "26_prepared_persons.sql");
+    step!(runner, "x_person", "27_persons.sql");
+    step!(runner, "x_visit_bound", "30_visit_bounds.sql");
+    step!(runner, "x_visit", "31_visits.sql");
+    Ok(())
+}
+
+async fn conversations(runner: &mut Runner<'_>) -> Result<()> {
+    step!(runner, "x_status", "40_statuses.sql");
+    step!(runner, "x_message", "41_messages.sql");
+    step!(runner, "x_message_person", "42_message_persons.sql");
+    step!(runner, "x_session", "43_sessions.sql");
+    step!(runner, "x_message_inquiry", "44_message_inquiries.sql");
+    step!(runner, "x_inquiry", "45_inquiries.sql");
+    step!(runner, "x_turn", "46_turns.sql");
+    Ok(())
+}
+
+async fn touches(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+    step!(runner, "x_ad", "49_ads.sql");
+    step!(runner, "x_touch_raw", "50_touches_raw.sql");
+    step!(runner, "x_deal", "51_deals.sql");
+    step!(runner, "x_deal_touch", "52_deal_touches.sql");
+    runner.view("x_touch_all", include_str!("steps/53_touches_all.sql")).await?;
+    step!(runner, "x_cost_raw", "54_costs_raw.sql");
+    let channels = origins::bind_channels(runner, settings).await?;
+    // Transforms name a channel; they get its number.
+    let transforms = settings.transforms();
+    for (i, transform) in transforms.iter().enumerate() {
+        if let Some((_, channel, _)) = transform.step() {
+            let number = channels.list().iter().position(|c| c.id == channel).map_or(-1, |n| n as i64);
+            runner.set(&format!("channel_of_{i}"), Param::Int(number));
+        }
+    }
+    origins::bind_campaigns(runner).await?;
+    step!(runner, "x_touch", "55_touches.sql");
+    Ok(())
+}
+
+async fn matches(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+    step!(runner, "x_direct_match", "60_direct_matches.sql");
+    step!(runner, "x_known_before", "61_known_before.sql");
+    if settings.time_window_minutes > 0 {
+        step!(runner, "x_window_match", "62_window_matches.sql");
+        step!(runner, "x_touch", "63_touches_owned.sql");
+    } else {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("inquiry_id", DataType::Utf8, false),
+            Field::new("visit_id", DataType::Utf8, false),
+            Field::new("person", DataType::Int64, false),
+        ]));
+        let none: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(Vec::<String>::new())),
+            Arc::new(StringArray::from(Vec::<String>::new())),
+            Arc::new(Int64Array::from(Vec::<i64>::new())),
+        ];
+        runner.bind("x_window_match", &memory_table(schema, none)?).await?;
+    }
+    step!(runner, "x_match", "64_matches.sql");
+    Ok(())
+}
+
+async fn conversions(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<()> {
+    step!(runner, "x_deal_inquiry", "70_deal_inquiries.sql");
+    step!(runner, "x_conv_raw", "71_conversions_raw.sql");
+    step!(runner, "x_refund", "72_refunds.sql");
+    money::bind_rates(runner, reporting).await?;
+    step!(runner, "x_conv", "73_conversions.sql");
+    step!(runner, "x_reported", "74_reported.sql");
+    Ok(())
+}
+
+async fn credits(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+    step!(runner, "x_path", "75_paths.sql");
+    for (i, transform) in settings.transforms().iter().enumerate() {
+        if let Some((select, _, keep)) = transform.step() {
+            runner.rename_param(&format!("channel_of_{i}"), "channel_n");
+            runner.set("keep", Param::Int(keep));
+            runner.step("x_path", select).await?;
+        }
+    }
+    step!(runner, "x_share", "76_shares.sql");
+    step!(runner, "x_credit", "77_credits.sql");
+    Ok(())
+}
+
+async fn costs_and_days(runner: &mut Runner<'_>) -> Result<()> {
+    step!(runner, "x_campaign_channel", "80_campaign_channels.sql");
+    step!(runner, "x_named_campaign", "81_named_campaigns.sql");
+    step!(runner, "x_numbered_campaign", "82_numbered_campaigns.sql");
+    step!(runner, "x_cost_named", "83_costs_named.sql");
+    step!(runner, "x_touch_day", "84_touch_days.sql");
+    step!(runner, "x_cost", "85_costs.sql");
+    step!(runner, "x_person_contact", "86_person_contacts.sql");
+    step!(runner, "x_inquiry_deal", "87_inquiry_deals.sql");
+    step!(runner, "x_inquiry_n", "88_inquiries_numbered.sql");
+    step!(runner, "x_channel_day", "90_channel_days.sql");
+    step!(runner, "x_credit_day", "91_credit_days.sql");
+    step!(runner, "x_messenger_fact", "92_messenger_facts.sql");
+    Ok(())
+}
+
+async fn publish(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<Vec<OutputTable>> {
+    let mut tables = Vec::new();
+    let money_scale = reporting.decimals.max(2) as i8;
+    for spec in output_tables() {
+        let written = if spec.name == "dim_date" {
+            calendar::write(runner, spec, money_scale).await?
+        } else {
+            let select = output_select(spec)?;
+            runner.step(spec.name, &canon::publish_select(spec, select, reporting.decimals)).await?
+        };
+        check_schema(spec, &written, money_scale)?;
+        tables.push(OutputTable {
+            name: spec.name,
+            written,
+            key: spec.key,
+            partition_by: spec.partition_by,
+            doc: spec.doc,
+        });
+    }
+    Ok(tables)
+}
+
+fn output_select(spec: &OutputSpec) -> Result<&'static str> {
+    Ok(match spec.name {
+        "visits" => include_str!("steps/out_visits.sql"),
+        "touches" => include_str!("steps/out_touches.sql"),
+        "inquiries" => include_str!("steps/out_inquiries.sql"),
+        "messages" => include_str!("steps/out_messages.sql"),
+        "conversions" => include_str!("steps/out_conversions.sql"),
+        "attribution" => include_str!("steps/out_attribution.sql"),
+        "costs" => include_str!("steps/out_costs.sql"),
+        "channel_daily" => include_str!("steps/out_channel_daily.sql"),
+        "messenger_daily" => include_str!("steps/out_messenger_daily.sql"),
+        "dim_channel" => include_str!("steps/out_dim_channel.sql"),
+        "dim_campaign" => include_str!("steps/out_dim_campaign.sql"),
+        "dim_person" => include_str!("steps/out_dim_person.sql"),
+        "dim_operator" => include_str!("steps/out_dim_operator.sql"),
+        "dim_page" => include_str!("steps/out_dim_page.sql"),
+        "identity_map" => include_str!("steps/out_identity_map.sql"),
+        other => return Err(Error::bug(format!("output table {other} has no step"))),
+    })
+}
+
+/// A published table has exactly the promised columns: sinks and readers rely on it.
+fn check_schema(spec: &OutputSpec, written: &Written, money_scale: i8) -> Result<()> {
+    for (promised, found) in spec.schema(money_scale).fields().iter().zip(written.schema.fields()) {
+        if promised.name() != found.name() || promised.data_type() != found.data_type() {
+            return Err(Error::bug(format!(
+                "{}: column {} {} was promised, {} {} was made",
+                spec.name,
+                promised.name(),
+                promised.data_type(),
+                found.name(),
+                found.data_type()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Rows that could not be used where one would look for them.
+async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
+    for (code, select, message) in [
+        (
+            "refund_without_conversion",
+            "SELECT count(*) FROM c_refunds AS r LEFT JOIN x_refund AS u ON u.refund_id = r.refund_id WHERE u.refund_id IS NULL",
+            "refunds name no known conversion or deal and lower no revenue",
+        ),
+        (
+            "refund_beyond_value",
+            "SELECT count(*) FROM x_conv WHERE refund_minor > gross_minor",
+            "conversions had more refunded than they brought; their net is negative",
+        ),
+        (
+            "deal_without_person",
+            "SELECT count(*) FROM x_deal WHERE person IS NULL",
+            "deals have neither a contact nor a known visit token; their channel is (none)",
+        ),
+        (
+            "deal_deleted",
+            "SELECT count(*) FROM c_deals WHERE coalesce(is_deleted, false)",
+            "deals are deleted in the CRM and give no conversion",
+        ),
+        (
+            "won_without_close_instant",
+            "SELECT count(*) FROM c_deals WHERE state = 'won' AND closed_at_us IS NULL AND NOT coalesce(is_deleted, false)",
+            "won deals have no closing instant; that of their last change was used",
+        ),
+        (
+            "token_on_two_visits",
+            "SELECT count(*) FROM (SELECT token FROM c_visits WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1) AS t",
+            "visit tokens were seen on two visits and match neither",
+        ),
+        (
+            "token_shared",
+            "SELECT count(*) FROM x_token_user WHERE contested = 1",
+            "visit tokens came from several people; the first of them owns the visit",
+        ),
+        (
+            "identifier_shared",
+            "SELECT count(*) FROM x_id WHERE is_shared",
+            "identifiers belong to too many people (or are ignored) and join nobody",
+        ),
+    ] {
+        let count = runner.number(select).await?;
+        if count > 0 {
+            notices.push(Notice { code: code.into(), message: format!("{count} {message}") });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_normalised_as_texts_are() {
+        assert_eq!(normal_word(" «СТОП!» "), "стоп");
+        assert_eq!(normal_word("Opt out."), "opt out");
+    }
+
+    #[test]
+    fn the_hash_follows_what_decides_credit_alone() {
+        let base = Settings::default();
+        let same = Settings { inquiry_gap_hours: 1.0, ..Settings::default() };
+        let other = Settings { half_life_days: 8.0, ..Settings::default() };
+        assert_eq!(params_hash(&base), params_hash(&same));
+        assert_ne!(params_hash(&base), params_hash(&other));
+        assert_eq!(params_hash(&base).len(), 16);
+    }
+}

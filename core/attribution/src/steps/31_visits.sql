@@ -1,0 +1,46 @@
+-- Visits with their person. Who wrote with the visit's token owns it; else whose the browser was at
+-- that time; else whose the browser is; a shared browser stands for itself.
+SELECT
+  v.visit_id,
+  v.started_at_us AS ts_us,
+  v.started_at_day AS day_n,
+  coalesce(
+    t.person,
+    b.person,
+    n.person,
+    CASE WHEN y.is_shared THEN NULL ELSE y.person END,
+    CASE WHEN g.is_shared THEN NULL ELSE g.person END,
+    y.person,
+    g.person
+  ) AS person,
+  v.account, v.token, v.ym_client_id, v.ga_client_id, v.source, v.medium, v.campaign_id, v.campaign,
+  v.adgroup_id, v.ad_id, v.ad, v.keyword, v.search_query, v.referrer, v.entrance_page,
+  v.page_host || v.page_path AS page_key,
+  v.traffic_type, v.yclid, v.gclid, v.fbclid, v.region, v.city, v.country, v.device, v.os, v.os_version,
+  v.browser, v.screen, v.language, v.is_new_visitor, v.hits, v.duration_s,
+  'visit' || $sep || coalesce(v.source, '') || $sep || coalesce(v.medium, '') || $sep
+    || coalesce(v.campaign, '') || $sep || coalesce(v.traffic_type, '') || $sep
+    || CASE WHEN v.yclid IS NULL THEN '' ELSE 'yclid,' END
+    || CASE WHEN v.gclid IS NULL THEN '' ELSE 'gclid,' END
+    || CASE WHEN v.fbclid IS NULL THEN '' ELSE 'fbclid,' END
+    || $sep || coalesce(v.referrer_host, '') AS origin,
+  $sep || $sep || coalesce(v.campaign_id, '') || $sep || coalesce(v.campaign, '') || $sep
+    || coalesce(v.adgroup_id, '') || $sep || coalesce(v.ad_id, '') || $sep || coalesce(v.ad, '') || $sep
+    || coalesce(v.keyword, '') || $sep || coalesce(v.medium, '') || $sep || coalesce(v.source, '') AS campaign_text
+FROM c_visits AS v
+LEFT JOIN (
+  SELECT i.id_value, i.person
+  FROM x_id AS i
+  JOIN (
+    SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_user AS u ON u.token = tv.token
+    UNION
+    SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_contact AS c ON c.token = tv.token
+  ) AS m ON m.visit_id = i.id_value
+  WHERE i.id_type = 'visit'
+) AS t ON t.id_value = v.visit_id
+LEFT JOIN x_visit_bound AS b ON b.visit_id = v.visit_id
+LEFT JOIN (SELECT id_value, person FROM x_id WHERE id_type = 'visit') AS n ON n.id_value = v.visit_id
+LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ym_client') AS y
+  ON y.id_value = v.ym_client_id
+LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ga_client') AS g
+  ON g.id_value = v.ga_client_id

@@ -1,0 +1,17 @@
+-- A turn: from the first customer message that waits for an answer to the next answer.
+SELECT inquiry_id, started_us, answered_us
+FROM (
+  SELECT inquiry_id, turn,
+    min(CASE WHEN direction = 'in' THEN ts_us END) AS started_us,
+    min(CASE WHEN direction = 'out' THEN ts_us END) AS answered_us
+  FROM (
+    SELECT q.inquiry_id, s.direction, s.ts_us,
+      coalesce(sum(CASE WHEN s.direction = 'out' THEN 1 ELSE 0 END) OVER (PARTITION BY q.inquiry_id ORDER BY s.rn
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS turn
+    FROM x_session AS s
+    JOIN x_message_inquiry AS q ON q.platform = s.platform AND q.message_id = s.message_id
+    WHERE s.sender_kind <> 'broadcast' AND s.is_unsubscribe = 0
+  ) AS t
+  GROUP BY inquiry_id, turn
+) AS g
+WHERE started_us IS NOT NULL AND answered_us IS NOT NULL
