@@ -231,4 +231,39 @@ mod tests {
         }
         assert!(!is_secret_header("content-type"));
     }
+
+    #[test]
+    fn nonsense_does_not_confuse_it() {
+        use rand::{Rng, SeedableRng};
+        let mut rng = rand::rngs::StdRng::seed_from_u64(3);
+        let parts: [&[u8]; 12] = [
+            b"access_token",
+            b"jwt",
+            b"\"",
+            b"\\",
+            b":",
+            b"=",
+            b" ",
+            b"&",
+            b"\xff",
+            "й".as_bytes(),
+            b"secret",
+            b"{",
+        ];
+        for _ in 0..20_000 {
+            let mut body = Vec::new();
+            for _ in 0..rng.random_range(0..12) {
+                body.extend_from_slice(parts[rng.random_range(0..parts.len())]);
+            }
+            for range in secret_values(&body) {
+                assert!(range.start <= range.end && range.end <= body.len(), "{range:?} {body:?}");
+            }
+            let hidden = replace(&body, secret_values(&body)).into_owned();
+            assert_eq!(
+                replace(&hidden, secret_values(&hidden)),
+                hidden,
+                "hiding twice changes nothing: {body:?}"
+            );
+        }
+    }
 }

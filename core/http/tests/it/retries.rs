@@ -1,11 +1,13 @@
 //! When requests are sent again, after how long, and when not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use throughline_core::http::{HttpClient, Method, Verdict};
 use throughline_core::{Clock, Error, ErrorKind, Retry};
 use throughline_http::{HttpSettings, Limits};
+use tokio::io::AsyncWriteExt;
 
 use crate::server::{Reply, Server};
 use crate::{Kit, get, post};
@@ -311,4 +313,37 @@ async fn two_pipelines_share_one_bucket() {
     elsewhere.account.key = "vendor:other".into();
     one.send(elsewhere).await.unwrap();
     assert!(((clock.now_us() - crate::START_US) as f64 / 1e6) < 4.51, "another account has its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_parallel_requests_are_under_way() {
+    // The server holds each request for a while and notes how many it holds.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let most_held = most.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (held, most) = (held.clone(), most.clone());
+            tokio::spawn(async move {
+                while crate::server::read_request(&mut socket).await.is_some() {
+                    most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    held.fetch_sub(1, Ordering::SeqCst);
+                    socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+                }
+            });
+        }
+    });
+    let kit = Kit::default();
+    let calls = (0..24).map(|_| {
+        let (client, mut request) = (kit.client.clone(), get(&url));
+        request.account.parallel = 3;
+        tokio::spawn(async move { client.send(request).await.map(drop) })
+    });
+    for call in futures::future::join_all(calls).await {
+        call.unwrap().unwrap();
+    }
+    assert_eq!(most_held.load(Ordering::SeqCst), 3);
+    assert_eq!(kit.log.lines().len(), 24);
 }

@@ -132,3 +132,38 @@ async fn a_bad_proxy_or_certificate_file_is_said_at_once() {
         ""
     );
 }
+
+const TARGET: &str = "https://vendor.example/from-a-child";
+
+/// Environment variables belong to a process: the test runs itself once more with them.
+#[tokio::test]
+async fn the_environment_names_the_proxy() {
+    let (port, seen) = tls_server().await;
+    let (proxy, connects) = proxy(port).await;
+    let child = |exempt: &str| {
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "tls::child_asks_through_the_environments_proxy", "--ignored"]);
+        for name in ["https_proxy", "ALL_PROXY", "all_proxy", "no_proxy"] {
+            child.env_remove(name);
+        }
+        child.env("HTTPS_PROXY", format!("http://user:from-env-1@127.0.0.1:{proxy}")).env("NO_PROXY", exempt);
+        child
+    };
+    let done = child("").output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    assert!(connects.lock().unwrap()[0].starts_with("CONNECT vendor.example:443 "));
+    assert!(seen.lock().unwrap()[0].starts_with("GET /from-a-child "));
+    let exempt = child("vendor.example").output().await.unwrap();
+    assert!(!exempt.status.success(), "there is no such host");
+    assert_eq!(connects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "run by the_environment_names_the_proxy"]
+async fn child_asks_through_the_environments_proxy() {
+    let kit = Kit::new(&trusting());
+    let mut request = get(TARGET);
+    request.attempts = 1;
+    assert_eq!(kit.client.send(request).await.unwrap().bytes().await.unwrap(), "\"safe\"");
+    assert_eq!(kit.redactor.redact("from-env-1"), "***");
+}
