@@ -137,6 +137,7 @@ fn take(value: &mut serde_json::Value, pointer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[derive(serde::Deserialize, Debug)]

@@ -188,7 +188,7 @@ fn bracket(inside: &str) -> Bracket {
                 if label == Label::Before && symbols.is_label() {
                     label = Label::Seen;
                     symbols = Symbols::default();
-                } else if !is_dropped(c) && !(label == Label::Seen && symbols.len == 0) {
+                } else if !is_dropped(c) && (label == Label::Before || symbols.len > 0) {
                     symbols.push(0);
                 }
             }

@@ -43,13 +43,13 @@ pub(crate) async fn parts(
     schema: SchemaRef,
     folder: &Path,
 ) -> Result<Written, Failure> {
-    let mut tasks: JoinSet<Result<Option<(usize, PathBuf, u64)>, Failure>> = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (number, stream) in streams.into_iter().enumerate() {
         let path = folder.join(format!("part-{number}.parquet"));
         let schema = SchemaRef::clone(&schema);
         tasks.spawn(async move {
             let rows = one_part(stream, path.clone(), schema).await?;
-            Ok(rows.map(|rows| (number, path, rows)))
+            Ok::<_, Failure>(rows.map(|rows| (number, path, rows)))
         });
     }
     let mut done = Vec::new();

@@ -63,6 +63,9 @@ async fn sort_aggregate_and_join_spill_under_a_tiny_limit() {
     assert_eq!(number(&lab.engine, "SELECT count(*) FROM joined").await, ROWS);
     assert_eq!(number(&lab.engine, "SELECT sum(id) FROM joined").await, ROWS * (ROWS - 1) / 2);
 
+    let read = "SELECT count(*) FROM big a JOIN big b ON a.word = b.word";
+    assert_eq!(number(&lab.engine, read).await, ROWS);
+
     let windowed = "SELECT id, CAST(row_number() OVER (PARTITION BY id % 1000 ORDER BY word, id) AS BIGINT) AS n FROM big";
     step(&lab, "windowed", windowed).await;
     assert_eq!(number(&lab.engine, "SELECT max(n) FROM windowed").await, ROWS / 1000);
