@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Date32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use throughline_core::{Error, Result, StreamSpec, Table};
+use throughline_core::{Error, Notice, Result, StreamSpec, Table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
 use throughline_store::{NewDeadLetter, ResolveUnseen};
 
@@ -22,6 +22,7 @@ use crate::publish::StoredTable;
 pub struct Computed {
     pub tables: Vec<StoredTable>,
     pub books: Vec<BookReport>,
+    pub notices: Vec<Notice>,
     /// Holds every table under its name.
     pub engine: Arc<dyn SqlEngine>,
 }
@@ -90,8 +91,13 @@ pub(crate) async fn compute(
 
     let inputs: BTreeMap<String, TableRef> =
         canonical.into_iter().map(|c| (c.table.name.to_owned(), c.rows)).collect();
-    let progress = job.services.progress.clone();
-    let result = derive(pipeline, job.state_dir, engine, inputs, folder, now_us, &|name| progress.stage("attribute", name)).await?;
+    let services = job.services.clone();
+    let progress = move |step: &str| {
+        services.progress.stage("attribute", step);
+        if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    };
+    let result = derive(pipeline, job.state_dir, engine, inputs, folder, now_us, &progress).await?;
+    report.notices.extend(result.notices.iter().cloned());
     failpoint::pass("attribute.done");
     report.tables = result
         .tables
@@ -130,7 +136,7 @@ pub(crate) async fn derive(
     mut inputs: BTreeMap<String, TableRef>,
     folder: &Path,
     now_us: i64,
-    progress: &(dyn Fn(&str) + Sync),
+    progress: &throughline_attribution::Progress,
 ) -> Result<Computed> {
     let mut stored = Vec::new();
     // Before attribution, canonical tables go by their own names.
@@ -200,7 +206,7 @@ pub(crate) async fn derive(
             found: b.found.to_string(),
         })
         .collect();
-    Ok(Computed { tables: stored, books, engine })
+    Ok(Computed { tables: stored, books, notices: outcome.notices, engine })
 }
 
 /// A transform that replaces a canonical table must give its columns.
