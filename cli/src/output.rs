@@ -1,7 +1,5 @@
 //! What goes to standard output and standard error.
 
-use std::io::IsTerminal as _;
-
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use throughline_core::Error;

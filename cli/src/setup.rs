@@ -4,8 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use throughline_core::secret::Redactor;
-use throughline_core::{Clock, Result, SystemClock};
+use throughline_core::{Result, SystemClock};
 use throughline_engine::diagnostic::Diagnostics;
 use throughline_engine::pipeline::{self, LoadOptions, Pipeline};
 use throughline_engine::registry::Registry;
@@ -51,21 +50,32 @@ pub fn limits() -> Arc<Limits> {
     LIMITS.get_or_init(|| Arc::new(Limits::default())).clone()
 }
 
+/// A run's services, and the client to finish a recording with.
+pub struct Ready {
+    pub lent: Services,
+    client: Client,
+}
+
+impl Ready {
+    /// Completes what the run recorded, if it did.
+    pub fn finish(self) -> Result<()> {
+        drop(self.lent);
+        self.client.finish()
+    }
+}
+
 /// Clock and HTTP client as `[http]` wants them: the network and the machine's clock, or a cassette and
 /// the clock of its recording.
-pub fn services(pipeline: &Pipeline, bars: bool) -> Result<Services> {
-    let redactor = Redactor::default();
-    for secret in &pipeline.secrets {
-        redactor.register(secret);
-    }
-    let (client, clock): (Client, Arc<dyn Clock>) =
-        Client::open(&pipeline.http, limits(), Arc::new(SystemClock), redactor)?;
-    Ok(Services {
+pub fn services(pipeline: &Pipeline, bars: bool) -> Result<Ready> {
+    let (client, clock) =
+        Client::open(&pipeline.http, limits(), Arc::new(SystemClock), pipeline.redactor.clone())?;
+    let lent = Services {
         clock,
-        http: Arc::new(client),
+        http: Arc::new(client.clone()),
         progress: Arc::new(Bars::new(bars && std::io::stderr().is_terminal())),
         cancel: CancellationToken::new(),
-    })
+    };
+    Ok(Ready { lent, client })
 }
 
 /// The first Ctrl-C or SIGTERM stops at the next safe place, the second at once.
@@ -79,7 +89,7 @@ pub fn stop_on_signal(cancel: CancellationToken) {
     });
 }
 
-async fn wait_for_signal() {
+pub async fn wait_for_signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -42,7 +42,7 @@ pub async fn run(args: &CheckArgs, output: &Output) -> Outcome {
             parts.push(offline("sink", &sink.name, &sink.connector, Some(guarantee)));
         }
     } else {
-        let services = setup::services(&pipeline, false)?;
+        let services = setup::services(&pipeline, false)?.lent;
         setup::stop_on_signal(services.cancel.clone());
         std::fs::create_dir_all(&pipeline.state_dir)
             .map_err(|e| Error::io("create", pipeline.state_dir.display(), e))?;

@@ -101,22 +101,22 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
     }
     let pipeline = setup::load(&file.pipeline)?;
     let services = setup::services(&pipeline, !output.json)?;
-    setup::stop_on_signal(services.cancel.clone());
+    setup::stop_on_signal(services.lent.cancel.clone());
     let unread: BTreeSet<(String, String)> = letters
         .iter()
         .filter(|l| l.stage == "read")
         .map(|l| (l.source.clone(), l.stream.clone()))
         .collect();
     let ids: Vec<i64> = letters.iter().map(|l| l.id).collect();
-    store.mark_replayed(ids, services.clock.now_us()).await?;
+    store.mark_replayed(ids, services.lent.clock.now_us()).await?;
     let options = RunOptions {
         recompute: true,
         refresh_streams: unread.into_iter().collect(),
         kind: "replay".to_owned(),
         ..RunOptions::default()
     };
-    let report = run::run(&pipeline, &services, &options).await?;
-    drop(services);
+    let report = run::run(&pipeline, &services.lent, &options).await?;
+    services.finish()?;
     let filter = DeadLetterFilter {
         pipeline: Some(pipeline.name.clone()),
         state: Some(DeadLetterState::Open),

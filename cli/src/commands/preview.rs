@@ -30,7 +30,7 @@ pub async fn run(args: &PreviewArgs, output: &Output) -> Outcome {
         .iter()
         .find(|s| s.name == source && s.source.catalog().stream(stream).is_some())
         .ok_or_else(|| Error::config(format!("there is no stream {:?}", args.stream)).hint(names()))?;
-    let services = setup::services(&pipeline, false)?;
+    let services = setup::services(&pipeline, false)?.lent;
     setup::stop_on_signal(services.cancel.clone());
     std::fs::create_dir_all(&pipeline.state_dir)
         .map_err(|e| Error::io("create", pipeline.state_dir.display(), e))?;

@@ -12,6 +12,7 @@ use crate::{exit, setup, text};
 pub async fn run(args: &RunArgs, output: &Output) -> Outcome {
     let options = RunOptions {
         full_refresh: args.full_refresh,
+        refresh_streams: Vec::new(),
         window: window(args)?,
         only_sinks: args.sink.clone(),
         recompute: args.recompute,
@@ -20,16 +21,16 @@ pub async fn run(args: &RunArgs, output: &Output) -> Outcome {
     };
     let pipeline = setup::load(&args.file.pipeline)?;
     let services = setup::services(&pipeline, !output.json)?;
-    setup::stop_on_signal(services.cancel.clone());
-    let report = run::run(&pipeline, &services, &options).await?;
+    setup::stop_on_signal(services.lent.cancel.clone());
+    let report = run::run(&pipeline, &services.lent, &options).await?;
     // The bars end where the report begins.
-    drop(services);
+    services.finish()?;
     let mut channels = None;
     let mut page = None;
     if report.status != RunStatus::Failed && report.epoch.is_some() {
         let last = run::last_epoch(&pipeline).await?;
-        channels = text::channels(&last).await?;
-        page = text::write_page(&pipeline, &last, &report).await?;
+        channels = Some(text::channels(&last).await?);
+        page = Some(text::write_page(&pipeline, &last, &report).await?);
     }
     output.result(&report, || {
         let mut shown = String::new();

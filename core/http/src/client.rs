@@ -76,6 +76,22 @@ struct Again {
     throttled: bool,
 }
 
+/// `[http] clock`: always the same instant; a pause takes as long as it takes on the other clock.
+struct StandingClock {
+    now_us: InstantUs,
+    pauses: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Clock for StandingClock {
+    fn now_us(&self) -> InstantUs {
+        self.now_us
+    }
+    async fn sleep(&self, duration: Duration) {
+        self.pauses.sleep(duration).await;
+    }
+}
+
 impl Client {
     /// A client as `[http]` wants it, on this clock. A replay belongs on the recording's clock:
     /// [`Client::open`] sees to that.
@@ -130,7 +146,11 @@ impl Client {
         if let Transport::Replay(cassette) = &*client.transport {
             client.clock = Arc::new(cassette.clock());
         }
-        let clock = client.clock.clone();
+        // Only the run's clock stands still: pauses between requests must pass on one that goes.
+        let clock: Arc<dyn Clock> = match settings.clock {
+            Some(at) => Arc::new(StandingClock { now_us: at.0, pauses: client.clock.clone() }),
+            None => client.clock.clone(),
+        };
         Ok((client, clock))
     }
 

@@ -16,6 +16,9 @@ pub struct HttpSettings {
     /// A cassette to write: every exchange goes into this file, without secrets. JSON lines; `.gz` or
     /// `.zst` at the end of the name compresses.
     pub record: Option<PathBuf>,
+    /// An instant (RFC 3339) at which the run's clock stands still, for recordings and demonstrations: the
+    /// same pipeline then asks for the same windows however often it runs.
+    pub clock: Option<FixedInstant>,
     /// A proxy in place of the one named by `HTTPS_PROXY`, e.g. `http://proxy.example.com:3128`;
     /// `none` goes direct. With a password in it, write `{ env = "NAME" }` or `{ file = "path" }`.
     #[serde(deserialize_with = "text_or_secret")]
@@ -32,11 +35,34 @@ pub struct HttpSettings {
     pub connect_timeout_s: u32,
 }
 
+/// Microseconds since the Unix epoch, written as RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedInstant(pub i64);
+
+impl<'de> Deserialize<'de> for FixedInstant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        chrono::DateTime::parse_from_rfc3339(&text)
+            .map(|t| Self(t.timestamp_micros()))
+            .map_err(|_| serde::de::Error::custom("an instant is written like 2026-10-01T12:00:00Z"))
+    }
+}
+
+impl schemars::JsonSchema for FixedInstant {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Instant".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             replay: None,
             record: None,
+            clock: None,
             proxy: None,
             extra_ca: Vec::new(),
             max_wait_s: 600,
