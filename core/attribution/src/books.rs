@@ -1,7 +1,11 @@
 //! The books: sums that must agree after every run. A run whose books do not close is an error.
 
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
 use throughline_core::{Error, ErrorKind, Result};
 
+use crate::host::{ints, text_or_empty, texts};
 use crate::money::Reporting;
 use crate::runner::Runner;
 use crate::settings::Model;
@@ -18,193 +22,229 @@ pub struct BookCheck {
     pub explanation: String,
 }
 
-/// Compares what went in with what came out; an error names the first pair that differs.
+/// Sums that hold for the whole run: name and SELECT of one number each.
+const SUMS: &[(&str, &str)] = &[
+    ("c_visits", "count(*) FROM c_visits"),
+    ("visits", "count(*) FROM visits"),
+    ("visit_touches", "count(*) FROM touches WHERE visit_id IS NOT NULL"),
+    ("visit_kind", "count(*) FROM touches WHERE kind = 'visit'"),
+    ("x_touches", "count(*) FROM x_touch_all"),
+    ("touches", "count(*) FROM touches"),
+    (
+        "c_messages",
+        "count(*) FROM (SELECT platform, message_id FROM c_messages \
+         UNION SELECT platform, message_id FROM c_message_statuses) AS m",
+    ),
+    ("messages", "count(*) FROM messages"),
+    ("x_inquiries", "count(DISTINCT inquiry_id) FROM x_message_inquiry"),
+    ("inquiries", "count(*) FROM inquiries"),
+    ("inquiries_by_messenger", "coalesce(sum(inquiries), 0) FROM messenger_daily"),
+    ("c_conversions", "count(*) FROM c_conversions"),
+    (
+        "x_prepared_conversions",
+        "count(*) FROM x_conv_raw AS c JOIN c_conversions AS p ON p.conversion_id = c.conversion_id",
+    ),
+    ("x_reported", "count(*) FROM x_reported"),
+    ("conversions", "count(*) FROM conversions"),
+    ("gross", "coalesce(CAST(round(sum(value_gross) * $unit) AS BIGINT), 0) FROM conversions"),
+    ("net", "coalesce(CAST(round(sum(value_net) * $unit) AS BIGINT), 0) FROM conversions"),
+    ("c_cost", "coalesce(sum(cost_minor), 0) FROM c_costs"),
+    ("cost_original", "coalesce(sum(cost_original_minor), 0) FROM costs"),
+    ("c_clicks", "coalesce(sum(clicks), 0) + coalesce(sum(impressions), 0) FROM c_costs"),
+    ("clicks", "coalesce(sum(clicks), 0) + coalesce(sum(impressions), 0) FROM costs"),
+    ("cost", "coalesce(CAST(round(sum(cost) * $unit) AS BIGINT), 0) FROM costs"),
+];
+
+/// Pairs of [`SUMS`]: name, expected, found, what is compared.
+const PAIRS: &[(&str, &str, &str, &str)] = &[
+    ("visits", "c_visits", "visits", "visits in and out"),
+    ("visit_touches", "c_visits", "visit_touches", "every visit is one touch"),
+    ("touches", "x_touches", "touches", "touches found and published"),
+    ("messages", "c_messages", "messages", "messages, and those known by their states alone, in and out"),
+    ("inquiries", "x_inquiries", "inquiries", "inquiries opened in conversations and published"),
+    (
+        "inquiries_by_messenger",
+        "inquiries",
+        "inquiries_by_messenger",
+        "inquiries over all messengers and numbers",
+    ),
+    ("prepared_conversions", "c_conversions", "x_prepared_conversions", "prepared conversions taken over"),
+    ("conversions", "x_reported", "conversions", "conversions of the report window published"),
+    ("cost_original", "c_cost", "cost_original", "cost in and out, in the currencies it was paid in"),
+    ("clicks", "c_clicks", "clicks", "clicks and impressions in and out"),
+];
+
+/// Sums per model over `attribution`: conversions credited, of them such whose credit is not 1, money.
+const BY_CREDIT: &str = "SELECT model, count(*) AS conversions, \
+     sum(CASE WHEN abs(credit - CAST(1 AS DOUBLE)) > CAST('0.000000001' AS DOUBLE) THEN 1 ELSE 0 END) AS uneven, \
+     CAST(round(sum(gross) * $unit) AS BIGINT) AS gross, CAST(round(sum(net) * $unit) AS BIGINT) AS net \
+     FROM (SELECT model, conversion_id, sum(credit) AS credit, sum(gross) AS gross, sum(net) AS net \
+       FROM attribution GROUP BY model, conversion_id) AS c GROUP BY model";
+
+/// Sums per model over `channel_daily`.
+const BY_CHANNEL: &str = "SELECT model, sum(visits) AS visits, sum(inquiries) AS inquiries, \
+     sum(new_inquiries) + sum(repeat_inquiries) AS new_and_repeat, \
+     CAST(round(sum(gross) * $unit) AS BIGINT) AS gross, CAST(round(sum(net) * $unit) AS BIGINT) AS net, \
+     CAST(round(sum(cost) * $unit) AS BIGINT) AS cost \
+     FROM channel_daily GROUP BY model";
+
+/// Compares what went in with what came out; an error names every pair that differs.
 pub(crate) async fn check(
     runner: &Runner<'_>,
     models: &[Model],
     reporting: &Reporting,
 ) -> Result<Vec<BookCheck>> {
-    let mut books = Books { runner, checks: Vec::new() };
-    let unit = 10_i64.pow(reporting.decimals);
-    let money = |column: &str| format!("coalesce(CAST(round(sum({column}) * {unit}) AS BIGINT), 0)");
+    let unit = 10_i64.pow(reporting.decimals).to_string();
+    let sums = named_sums(runner, &unit).await?;
+    let sum = |name: &str| sums.get(name).copied().unwrap_or(0);
 
-    books
-        .equal("visits", "SELECT count(*) FROM c_visits", "SELECT count(*) FROM visits", "visits in and out")
-        .await?;
-    books
-        .equal(
-            "visit_touches",
-            "SELECT count(*) FROM c_visits",
-            "SELECT count(*) FROM touches WHERE visit_id IS NOT NULL",
-            "every visit is one touch",
-        )
-        .await?;
-    books
-        .equal(
-            "touches",
-            "SELECT count(*) FROM x_touch_all",
-            "SELECT count(*) FROM touches",
-            "touches found and published",
-        )
-        .await?;
-    books
-        .equal(
-            "messages",
-            "SELECT count(*) FROM (SELECT platform, message_id FROM c_messages UNION SELECT platform, message_id FROM c_message_statuses) AS m",
-            "SELECT count(*) FROM messages",
-            "messages, and those known by their states alone, in and out",
-        )
-        .await?;
-    books
-        .equal(
-            "inquiries",
-            "SELECT count(DISTINCT inquiry_id) FROM x_message_inquiry",
-            "SELECT count(*) FROM inquiries",
-            "inquiries opened in conversations and published",
-        )
-        .await?;
-    books
-        .equal(
-            "inquiries_by_messenger",
-            "SELECT count(*) FROM inquiries",
-            "SELECT coalesce(sum(inquiries), 0) FROM messenger_daily",
-            "inquiries over all messengers and numbers",
-        )
-        .await?;
-    books
-        .equal(
-            "prepared_conversions",
-            "SELECT count(*) FROM c_conversions",
-            "SELECT count(*) FROM x_conv_raw AS c JOIN c_conversions AS p ON p.conversion_id = c.conversion_id",
-            "prepared conversions taken over",
-        )
-        .await?;
-    books
-        .equal(
-            "conversions",
-            "SELECT count(*) FROM x_reported",
-            "SELECT count(*) FROM conversions",
-            "conversions of the report window published",
-        )
-        .await?;
-    books
-        .equal(
-            "credit_groups",
-            &format!("SELECT count(*) * {} FROM conversions", models.len()),
-            "SELECT count(*) FROM (SELECT conversion_id, model FROM attribution GROUP BY conversion_id, model) AS g",
-            "every conversion is credited under every model",
-        )
-        .await?;
-    books
-        .equal(
-            "credit_sums",
-            "SELECT 0",
-            "SELECT count(*) FROM (SELECT conversion_id, model FROM attribution GROUP BY conversion_id, model \
-             HAVING abs(sum(credit) - CAST(1 AS DOUBLE)) > CAST('0.000000001' AS DOUBLE)) AS g",
-            "conversions whose credit does not sum to 1",
-        )
-        .await?;
-    books
-        .equal(
-            "cost_original",
-            "SELECT coalesce(sum(cost_minor), 0) FROM c_costs",
-            "SELECT coalesce(sum(cost_original_minor), 0) FROM costs",
-            "cost in and out, in the currencies it was paid in",
-        )
-        .await?;
-    books
-        .equal(
-            "cost_clicks",
-            "SELECT coalesce(sum(clicks), 0) + coalesce(sum(impressions), 0) FROM c_costs",
-            "SELECT coalesce(sum(clicks), 0) + coalesce(sum(impressions), 0) FROM costs",
-            "clicks and impressions in and out",
-        )
-        .await?;
-    for model in models {
-        let model = model.as_str();
-        for (name, from, to) in [("gross", "value_gross", "gross"), ("net", "value_net", "net")] {
-            books
-                .equal(
-                    &format!("{name}_{model}"),
-                    &format!("SELECT {} FROM conversions", money(from)),
-                    &format!("SELECT {} FROM attribution WHERE model = '{model}'", money(to)),
-                    &format!("{name} of conversions and of their touches under {model}"),
-                )
-                .await?;
-            books
-                .equal(
-                    &format!("{name}_by_channel_{model}"),
-                    &format!("SELECT {} FROM conversions", money(from)),
-                    &format!("SELECT {} FROM channel_daily WHERE model = '{model}'", money(to)),
-                    &format!("{name} of conversions and over all channels under {model}"),
-                )
-                .await?;
-        }
-        books
-            .equal(
-                &format!("cost_by_channel_{model}"),
-                &format!("SELECT {} FROM costs", money("cost")),
-                &format!("SELECT {} FROM channel_daily WHERE model = '{model}'", money("cost")),
-                &format!("cost over all channels under {model}"),
-            )
-            .await?;
-        books
-            .equal(
-                &format!("inquiries_by_channel_{model}"),
-                "SELECT count(*) FROM inquiries",
-                &format!("SELECT coalesce(sum(inquiries), 0) FROM channel_daily WHERE model = '{model}'"),
-                &format!("inquiries over all channels, (none) included, under {model}"),
-            )
-            .await?;
-        books
-            .equal(
-                &format!("visits_by_channel_{model}"),
-                "SELECT count(*) FROM touches WHERE kind = 'visit'",
-                &format!("SELECT coalesce(sum(visits), 0) FROM channel_daily WHERE model = '{model}'"),
-                &format!("visits over all channels under {model}"),
-            )
-            .await?;
-    }
-    books.close()
-}
+    let mut checks: Vec<BookCheck> = PAIRS
+        .iter()
+        .map(|(name, expected, found, explanation)| compare(name, sum(expected), sum(found), explanation))
+        .collect();
 
-struct Books<'a> {
-    runner: &'a Runner<'a>,
-    checks: Vec<BookCheck>,
-}
-
-impl Books<'_> {
-    async fn equal(&mut self, name: &str, expected: &str, found: &str, explanation: &str) -> Result<()> {
-        let expected = self.runner.number(expected).await?;
-        let found = self.runner.number(found).await?;
-        self.checks.push(BookCheck {
-            name: name.to_string(),
-            expected,
-            found,
-            ok: expected == found,
-            explanation: explanation.to_string(),
-        });
-        Ok(())
-    }
-
-    fn close(self) -> Result<Vec<BookCheck>> {
-        let wrong: Vec<&BookCheck> = self.checks.iter().filter(|c| !c.ok).collect();
-        let Some(first) = wrong.first() else { return Ok(self.checks) };
-        let mut error = Error::new(
-            ErrorKind::Data,
-            format!(
-                "the books do not close: {} ({}): expected {}, found {}, difference {}",
-                first.name,
-                first.explanation,
-                first.expected,
-                first.found,
-                first.found.saturating_sub(first.expected)
+    let credit = by_model(runner, &BY_CREDIT.replace("$unit", &unit)).await?;
+    let channel = by_model(runner, &BY_CHANNEL.replace("$unit", &unit)).await?;
+    for model in models.iter().map(|m| m.as_str()) {
+        let credited =
+            |column: &str| credit.get(&(model.to_string(), column.to_string())).copied().unwrap_or(0);
+        let by_channel =
+            |column: &str| channel.get(&(model.to_string(), column.to_string())).copied().unwrap_or(0);
+        for (name, expected, found, explanation) in [
+            (
+                "credited",
+                sum("conversions"),
+                credited("conversions"),
+                "conversions, and those that are credited",
             ),
-        )
-        .hint("nothing was published; please report this with the run's log");
-        for other in &wrong[1..] {
-            error = error.with("also", format!("{}: {} for {}", other.name, other.found, other.expected));
+            ("uneven", 0, credited("uneven"), "conversions whose credit does not sum to 1"),
+            ("gross", sum("gross"), credited("gross"), "gross of conversions and of their touches"),
+            ("net", sum("net"), credited("net"), "net of conversions and of their touches"),
+            (
+                "gross_by_channel",
+                sum("gross"),
+                by_channel("gross"),
+                "gross of conversions and over all channels",
+            ),
+            ("net_by_channel", sum("net"), by_channel("net"), "net of conversions and over all channels"),
+            ("cost_by_channel", sum("cost"), by_channel("cost"), "cost in all and over all channels"),
+            (
+                "inquiries_by_channel",
+                sum("inquiries"),
+                by_channel("inquiries"),
+                "inquiries in all and over all channels, (none) included",
+            ),
+            (
+                "new_and_repeat",
+                sum("inquiries"),
+                by_channel("new_and_repeat"),
+                "inquiries in all, and new and repeat ones",
+            ),
+            (
+                "visits_by_channel",
+                sum("visit_kind"),
+                by_channel("visits"),
+                "visits in all and over all channels",
+            ),
+        ] {
+            checks.push(compare(&format!("{name} ({model})"), expected, found, explanation));
         }
-        Err(error)
+    }
+    close(checks)
+}
+
+/// All of [`SUMS`] in one query: planning a query costs more than running these.
+async fn named_sums(runner: &Runner<'_>, unit: &str) -> Result<HashMap<String, i64>> {
+    let selects: Vec<String> = SUMS
+        .iter()
+        .map(|(name, select)| {
+            let (value, from) = select.split_once(" FROM ").unwrap_or((select, ""));
+            format!("SELECT '{name}' AS name, CAST({value} AS BIGINT) AS n FROM {from}")
+        })
+        .collect();
+    let mut sums = HashMap::new();
+    let mut rows = runner.read(&selects.join(" UNION ALL ").replace("$unit", unit)).await?;
+    while let Some(batch) = rows.try_next().await? {
+        let (names, values) = (texts(&batch, "name")?, ints(&batch, "n")?);
+        for row in 0..batch.num_rows() {
+            sums.insert(text_or_empty(names, row).to_string(), values.value(row));
+        }
+    }
+    Ok(sums)
+}
+
+/// Every number of a SELECT grouped by `model`, by model and column.
+async fn by_model(runner: &Runner<'_>, select: &str) -> Result<HashMap<(String, String), i64>> {
+    let mut sums = HashMap::new();
+    let mut rows = runner.read(select).await?;
+    while let Some(batch) = rows.try_next().await? {
+        let models = texts(&batch, "model")?;
+        for field in batch.schema().fields().iter().filter(|f| f.name() != "model") {
+            let values = ints(&batch, field.name())?;
+            for row in 0..batch.num_rows() {
+                let key = (text_or_empty(models, row).to_string(), field.name().clone());
+                sums.insert(key, values.value(row));
+            }
+        }
+    }
+    Ok(sums)
+}
+
+fn compare(name: &str, expected: i64, found: i64, explanation: &str) -> BookCheck {
+    BookCheck {
+        name: name.to_string(),
+        expected,
+        found,
+        ok: expected == found,
+        explanation: explanation.to_string(),
+    }
+}
+
+fn close(checks: Vec<BookCheck>) -> Result<Vec<BookCheck>> {
+    let wrong: Vec<&BookCheck> = checks.iter().filter(|c| !c.ok).collect();
+    let Some(first) = wrong.first() else { return Ok(checks) };
+    let mut error = Error::new(
+        ErrorKind::Data,
+        format!(
+            "the books do not close: {} ({}): expected {}, found {}, difference {}",
+            first.name,
+            first.explanation,
+            first.expected,
+            first.found,
+            first.found.saturating_sub(first.expected)
+        ),
+    )
+    .hint("nothing was published; please report this with the run's log");
+    for other in &wrong[1..] {
+        error = error.with("also", format!("{}: {} for {}", other.name, other.found, other.expected));
+    }
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_pair_names_sums_that_are_taken() {
+        let known = |name: &str| SUMS.iter().any(|(n, _)| *n == name);
+        for (name, expected, found, _) in PAIRS {
+            assert!(known(expected) && known(found), "{name}");
+        }
+    }
+
+    #[test]
+    fn books_that_do_not_close_name_what_differs_and_by_how_much() {
+        let error = close(vec![
+            compare("visits", 3, 3, "visits in and out"),
+            compare("cost", 1000, 998, "cost in and out"),
+            compare("net (linear)", 5, 6, "net"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        let text = error.to_string();
+        assert!(text.contains("cost (cost in and out): expected 1000, found 998, difference -2"), "{text}");
+        assert!(text.contains("also: net (linear): 6 for 5"), "{text}");
     }
 }

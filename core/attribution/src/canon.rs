@@ -7,10 +7,12 @@
 
 use std::fmt::Write as _;
 
+use futures::TryStreamExt;
 use throughline_core::ColumnType;
 use throughline_core::canonical::{CanonicalTable, TABLES};
 use throughline_core::{Notice, Result};
 
+use crate::host::texts;
 use crate::runner::Runner;
 use crate::tables::{Kind, OutputSpec};
 
@@ -19,9 +21,10 @@ use crate::tables::{Kind, OutputSpec};
 /// The engine delivers one record per key; prepared tables and transforms may not. Equal records are
 /// one; of differing ones with one key the smallest stays and the run says so.
 pub(crate) async fn bind_views(runner: &mut Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
+    let repeated = tables_with_repeats(runner).await?;
     for table in TABLES {
         let mut from = format!("in_{}", table.name);
-        if !table.key.is_empty() && repeats(runner, &from, table).await? > 0 {
+        if repeated.iter().any(|name| name == table.name) {
             from = format!("d_{}", table.name);
             runner.step(&from, &distinct_select(table)).await?;
             let differing = repeats(runner, &from, table).await?;
@@ -42,6 +45,28 @@ pub(crate) async fn bind_views(runner: &mut Runner<'_>, notices: &mut Vec<Notice
         runner.view(&format!("c_{}", table.name), &view_select(table, &from)).await?;
     }
     Ok(())
+}
+
+/// Tables that hold a key twice, found in one query: planning many costs more than running them.
+async fn tables_with_repeats(runner: &Runner<'_>) -> Result<Vec<String>> {
+    let selects: Vec<String> = TABLES
+        .iter()
+        .filter(|t| !t.key.is_empty())
+        .map(|t| {
+            format!(
+                "SELECT '{name}' AS name FROM (SELECT 1 AS one FROM in_{name} GROUP BY {key} \
+                 HAVING count(*) > 1) AS k GROUP BY one",
+                name = t.name,
+                key = t.key.join(", ")
+            )
+        })
+        .collect();
+    let mut found = Vec::new();
+    let mut rows = runner.read(&selects.join(" UNION ALL ")).await?;
+    while let Some(batch) = rows.try_next().await? {
+        found.extend(texts(&batch, "name")?.iter().flatten().map(str::to_string));
+    }
+    Ok(found)
 }
 
 async fn repeats(runner: &Runner<'_>, from: &str, table: &CanonicalTable) -> Result<i64> {

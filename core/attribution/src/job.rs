@@ -1,27 +1,28 @@
 //! One run of all steps.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use throughline_core::{Error, Notice, Param, Result};
 use throughline_sql::{SqlEngine, Written};
 
 use crate::books::{self, BookCheck};
-use crate::calendar;
 use crate::canon;
-use crate::host::memory_table;
 use crate::identity;
 use crate::money::{self, Reporting};
 use crate::origins::{self, SEPARATOR};
 use crate::runner::Runner;
 use crate::settings::{BroadcastTouches, ConversionType, MultiConversion, Settings};
 use crate::tables::{OutputSpec, output_tables};
+use crate::{calendar, host};
 
 /// Called with the name of each step before it runs; an error stops the run.
-pub type Progress = dyn Fn(&str) -> Result<()> + Send + Sync;
+pub type Progress<'a> = dyn Fn(&str) -> Result<()> + Send + Sync + 'a;
 
 /// What a run works on. The canonical tables are bound as `in_<table>`, all of them, maybe empty.
 pub struct Job<'a> {
@@ -31,7 +32,7 @@ pub struct Job<'a> {
     pub work: &'a Path,
     /// The instant of the run, µs since the epoch: decides which inquiries are closed.
     pub now_us: i64,
-    pub progress: Option<&'a Progress>,
+    pub progress: Option<&'a Progress<'a>>,
 }
 
 /// The finished tables, also bound in the engine under their names.
@@ -195,7 +196,7 @@ async fn bind_word_lists(runner: &Runner<'_>, s: &Settings) -> Result<()> {
         Arc::new((0..s.models.len() as i64).collect::<Int64Array>()),
         Arc::new(s.models.iter().map(|m| Some(m.as_str())).collect::<StringArray>()),
     ];
-    runner.bind("p_model", &memory_table(schema, columns)?).await
+    runner.bind("p_model", &host::memory_table(schema, columns)?).await
 }
 
 /// As steps/41_messages.sql normalises texts before it compares them.
@@ -209,7 +210,7 @@ async fn bind_texts(runner: &Runner<'_>, name: &str, columns: &[(&str, Vec<Strin
     let fields: Vec<Field> = columns.iter().map(|(n, _)| Field::new(*n, DataType::Utf8, false)).collect();
     let arrays: Vec<ArrayRef> =
         columns.iter().map(|(_, v)| Arc::new(StringArray::from(v.clone())) as ArrayRef).collect();
-    runner.bind(name, &memory_table(Arc::new(Schema::new(fields)), arrays)?).await
+    runner.bind(name, &host::memory_table(Arc::new(Schema::new(fields)), arrays)?).await
 }
 
 /// Tokens, identity, persons; visits and messages with their person.
@@ -281,7 +282,7 @@ async fn matches(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
             Arc::new(StringArray::from(Vec::<String>::new())),
             Arc::new(Int64Array::from(Vec::<i64>::new())),
         ];
-        runner.bind("x_window_match", &memory_table(schema, none)?).await?;
+        runner.bind("x_window_match", &host::memory_table(schema, none)?).await?;
     }
     step!(runner, "x_match", "64_matches.sql");
     Ok(())
@@ -389,49 +390,62 @@ fn check_schema(spec: &OutputSpec, written: &Written, money_scale: i8) -> Result
 
 /// Rows that could not be used where one would look for them.
 async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
-    for (code, select, message) in [
+    let facts = [
         (
             "refund_without_conversion",
-            "SELECT count(*) FROM c_refunds AS r LEFT JOIN x_refund AS u ON u.refund_id = r.refund_id WHERE u.refund_id IS NULL",
+            "c_refunds AS r LEFT JOIN x_refund AS u ON u.refund_id = r.refund_id WHERE u.refund_id IS NULL",
             "refunds name no known conversion or deal and lower no revenue",
         ),
         (
             "refund_beyond_value",
-            "SELECT count(*) FROM x_conv WHERE refund_minor > gross_minor",
+            "x_conv WHERE refund_minor > gross_minor",
             "conversions had more refunded than they brought; their net is negative",
         ),
         (
             "deal_without_person",
-            "SELECT count(*) FROM x_deal WHERE person IS NULL",
+            "x_deal WHERE person IS NULL",
             "deals have neither a contact nor a known visit token; their channel is (none)",
         ),
         (
             "deal_deleted",
-            "SELECT count(*) FROM c_deals WHERE coalesce(is_deleted, false)",
+            "c_deals WHERE coalesce(is_deleted, false)",
             "deals are deleted in the CRM and give no conversion",
         ),
         (
             "won_without_close_instant",
-            "SELECT count(*) FROM c_deals WHERE state = 'won' AND closed_at_us IS NULL AND NOT coalesce(is_deleted, false)",
+            "c_deals WHERE state = 'won' AND closed_at_us IS NULL AND NOT coalesce(is_deleted, false)",
             "won deals have no closing instant; that of their last change was used",
         ),
         (
             "token_on_two_visits",
-            "SELECT count(*) FROM (SELECT token FROM c_visits WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1) AS t",
+            "(SELECT token FROM c_visits WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1) AS t",
             "visit tokens were seen on two visits and match neither",
         ),
         (
             "token_shared",
-            "SELECT count(*) FROM x_token_user WHERE contested = 1",
+            "x_token_user WHERE contested = 1",
             "visit tokens came from several people; the first of them owns the visit",
         ),
         (
             "identifier_shared",
-            "SELECT count(*) FROM x_id WHERE is_shared",
+            "x_id WHERE is_shared",
             "identifiers belong to too many people (or are ignored) and join nobody",
         ),
-    ] {
-        let count = runner.number(select).await?;
+    ];
+    let selects: Vec<String> = facts
+        .iter()
+        .map(|(code, from, _)| format!("SELECT '{code}' AS code, count(*) AS n FROM {from}"))
+        .collect();
+    let mut counts = HashMap::new();
+    let mut rows = runner.read(&selects.join(" UNION ALL ")).await?;
+    while let Some(batch) = rows.try_next().await? {
+        let (codes, values) = (host::texts(&batch, "code")?, host::ints(&batch, "n")?);
+        for row in 0..batch.num_rows() {
+            counts.insert(host::text_or_empty(codes, row).to_string(), values.value(row));
+        }
+    }
+    for (code, _, message) in facts {
+        let count = counts.get(code).copied().unwrap_or(0);
         if count > 0 {
             notices.push(Notice { code: code.into(), message: format!("{count} {message}") });
         }

@@ -11,12 +11,12 @@ pub(crate) struct Runner<'a> {
     engine: &'a dyn SqlEngine,
     work: PathBuf,
     params: Vec<(String, Param)>,
-    progress: Option<&'a Progress>,
+    progress: Option<&'a Progress<'a>>,
     done: usize,
 }
 
 impl<'a> Runner<'a> {
-    pub fn new(engine: &'a dyn SqlEngine, work: PathBuf, progress: Option<&'a Progress>) -> Self {
+    pub fn new(engine: &'a dyn SqlEngine, work: PathBuf, progress: Option<&'a Progress<'a>>) -> Self {
         Self { engine, work, params: Vec::new(), progress, done: 0 }
     }
 

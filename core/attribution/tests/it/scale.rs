@@ -1,1 +1,28 @@
-//! scale
+//! How long steps take.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::support::World;
+
+/// `cargo test -p throughline-attribution --test it step_times -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints times, checks nothing"]
+async fn step_times() {
+    let world = World::default();
+    let last = std::sync::Arc::new(Mutex::new((Instant::now(), String::from("start"))));
+    let seen = last.clone();
+    let begun = Instant::now();
+    world
+        .try_run_with(Some(&move |step: &str| -> throughline_core::Result<()> {
+            let mut last = seen.lock().unwrap();
+            eprintln!("{:>6} ms {}", last.0.elapsed().as_millis(), last.1);
+            *last = (Instant::now(), step.to_string());
+            Ok(())
+        }))
+        .await
+        .unwrap();
+    let last = last.lock().unwrap();
+    eprintln!("{:>6} ms {} and the rest", last.0.elapsed().as_millis(), last.1);
+    eprintln!("{:>6} ms in all", begun.elapsed().as_millis());
+}

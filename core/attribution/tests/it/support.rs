@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use arrow::json::ReaderBuilder;
 use futures::TryStreamExt;
 use serde_json::Value;
-use throughline_attribution::{Job, Outcome, Settings, run};
+use throughline_attribution::{Job, Outcome, Progress, Settings, run};
 use throughline_core::Error;
 use throughline_core::canonical::{TABLES, table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
@@ -42,6 +42,10 @@ impl World {
     }
 
     pub async fn try_run(&self) -> Result<Done, Error> {
+        self.try_run_with(None).await
+    }
+
+    pub async fn try_run_with(&self, progress: Option<&Progress<'_>>) -> Result<Done, Error> {
         let dir = tempfile::tempdir().unwrap();
         let engine = engine(dir.path());
         for spec in TABLES {
@@ -53,7 +57,7 @@ impl World {
             settings: &self.settings,
             work: &dir.path().join("work"),
             now_us: self.now_us.unwrap_or(NOW_US),
-            progress: None,
+            progress,
         };
         let outcome = run(job).await?;
         Ok(Done { engine, outcome, _dir: dir })
