@@ -32,7 +32,7 @@ impl Default for Config {
             zone: chrono_tz::Europe::Moscow,
             history: 0,
             counter_id: 98_765_432,
-            token_param: "visit_token".to_owned(),
+            token_param: "tl_token".to_owned(),
         }
     }
 }

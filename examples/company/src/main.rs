@@ -86,7 +86,7 @@ struct CompanyArgs {
     #[arg(long, default_value_t = 98_765_432)]
     counter: u64,
     /// Visit parameter that carries the visit token
-    #[arg(long, default_value = "visit_token")]
+    #[arg(long, default_value = "tl_token")]
     token_param: String,
 }
 

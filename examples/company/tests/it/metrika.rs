@@ -68,7 +68,7 @@ async fn an_export_holds_every_visit_once() {
         let row = rows.iter().find(|r| r[1] == t["visit_id"]).unwrap();
         assert_eq!(row[2], t["traffic"]);
         assert_eq!(row[3], t["client_id"]);
-        assert!(row[4].contains("'visit_token'") && row[5].contains(&format!("'{}'", t["token"])));
+        assert!(row[4].contains("'tl_token'") && row[5].contains(&format!("'{}'", t["token"])));
         assert_eq!(row[8].contains(&GOAL_WHATSAPP.to_string()), !t["button_clicked_at"].is_empty());
     }
     let days: BTreeSet<&str> = rows.iter().map(|r| &r[0][..10]).collect();
