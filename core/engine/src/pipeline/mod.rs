@@ -113,7 +113,7 @@ pub struct LoadOptions<'a> {
 /// Everything that is wrong with it, sorted by place.
 pub fn load(path: &Path, registry: &Registry, options: &LoadOptions<'_>) -> Result<Pipeline, Diagnostics> {
     let name = path.display().to_string();
-    let text = read_text(path, &name).map_err(|d| Diagnostics::new(vec![d]))?;
+    let text = read_text(path, &name)?;
     load_text(&name, &text, path.parent().unwrap_or(Path::new("")), registry, options)
 }
 
@@ -140,26 +140,27 @@ pub fn load_text(
     }
 }
 
-fn read_text(path: &Path, name: &str) -> Result<String, Diagnostic> {
-    let size = std::fs::metadata(path).map_err(|e| {
-        let hint = path.is_dir().then(|| "name the pipeline file itself".to_owned());
-        Diagnostic::whole_file(name, format!("cannot read the pipeline file: {e}")).hint(hint)
-    })?;
-    if size.is_dir() {
-        return Err(Diagnostic::whole_file(name, "this is a folder, not a pipeline file"));
+fn read_text(path: &Path, name: &str) -> Result<String, Diagnostics> {
+    let only = |diagnostic: Diagnostic| Diagnostics::new(vec![diagnostic]);
+    let whole = |message: String| Diagnostic::whole_file(name, message);
+    let about =
+        std::fs::metadata(path).map_err(|e| only(whole(format!("cannot read the pipeline file: {e}"))))?;
+    if about.is_dir() {
+        let hint = "name the pipeline file in it".to_owned();
+        return Err(only(whole("this is a folder, not a pipeline file".into()).hint(hint)));
     }
-    if size.len() > document::MAX_FILE_BYTES {
-        return Err(Diagnostic::whole_file(name, format!("a pipeline file of {} bytes", size.len()))
-            .hint("a pipeline file has at most 1 MiB: data belongs into files that a source reads".to_owned()));
+    if about.len() > document::MAX_FILE_BYTES {
+        let hint = "a pipeline file has at most 1 MiB: data belongs into files that a source reads".to_owned();
+        return Err(only(whole(format!("a pipeline file of {} bytes", about.len())).hint(hint)));
     }
-    let bytes = std::fs::read(path)
-        .map_err(|e| Diagnostic::whole_file(name, format!("cannot read the pipeline file: {e}")))?;
+    let bytes =
+        std::fs::read(path).map_err(|e| only(whole(format!("cannot read the pipeline file: {e}"))))?;
     String::from_utf8(bytes).map_err(|e| {
         let good = e.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&e.as_bytes()[..good]).into_owned();
         let (line, column) = SourceText::new(name, before).line_column(good);
-        Diagnostic::elsewhere(name, line, column, "the file is not UTF-8 text")
-            .hint("save it as UTF-8".to_owned())
+        let hint = "save it as UTF-8".to_owned();
+        only(Diagnostic::elsewhere(name, line, column, "the file is not UTF-8 text").hint(hint))
     })
 }
 

@@ -88,8 +88,8 @@ impl<'a> Secrets<'a> {
             self.report.error(inner.span(), message, "{ env = \"NAME\" } or { file = \"path\" }".to_owned());
             return None;
         };
-        let from_env = key.get_ref() == "env";
-        let read = if from_env { self.from_env(name) } else { self.from_file(name) };
+        let in_env = key.get_ref() == "env";
+        let read = if in_env { self.read_env(name) } else { self.read_file(name) };
         match read {
             Ok(text) => {
                 let secret = Secret::new(text);
@@ -104,7 +104,7 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    fn from_env(&self, name: &str) -> Result<String, (String, String)> {
+    fn read_env(&self, name: &str) -> Result<String, (String, String)> {
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err((
                 format!("\"{name}\" cannot be the name of an environment variable"),
@@ -124,7 +124,7 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    fn from_file(&self, name: &str) -> Result<String, (String, String)> {
+    fn read_file(&self, name: &str) -> Result<String, (String, String)> {
         let path = self.base_dir.join(name);
         self.files.borrow_mut().push(path.clone());
         let shown = path.display();

@@ -33,6 +33,20 @@ pub trait Runner: Send + Sync + 'static {
     async fn run(&self, pipeline: Arc<Pipeline>, cancel: CancellationToken) -> Outcome;
 }
 
+/// When the last run of a pipeline began, by its state folder; for [`Runner::last_begun_us`].
+///
+/// # Errors
+/// The state cannot be read.
+pub async fn last_begun_us(pipeline: &Pipeline) -> Result<Option<InstantUs>> {
+    // Asking must not make a state folder: a pipeline that never ran has none.
+    let file = pipeline.state_dir.join(throughline_store::STATE_FILE);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let store = throughline_store::Store::open(&file)?;
+    Ok(store.runs(Some(&pipeline.name), 1).await?.first().map(|run| run.started_at_us))
+}
+
 /// How a run ended, as far as the schedule cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

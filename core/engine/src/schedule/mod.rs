@@ -4,6 +4,7 @@
 
 mod cron;
 pub mod daemon;
+mod events;
 mod watch;
 
 use std::time::Duration;

@@ -106,7 +106,7 @@ struct FileOptions {
     path: String,
     /// A canonical table.
     into: String,
-    /// One SELECT over `rows`.
+    /// One SELECT over `file`.
     mapping: Option<String>,
 }
 
@@ -124,14 +124,14 @@ impl SourceConnector for Files {
         schemars::schema_for!(FileOptions).to_value()
     }
     fn catalog(&self) -> Catalog {
-        streams(&["rows"])
+        streams(&["file"])
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
         let parsed: FileOptions = parse_options(&options.value)?;
         let mapping = Mapping {
             into: parsed.into,
-            from: vec!["rows".into()],
-            sql: parsed.mapping.unwrap_or_else(|| "SELECT * FROM rows".into()),
+            from: vec!["file".into()],
+            sql: parsed.mapping.unwrap_or_else(|| "SELECT * FROM file".into()),
             origin: "mapping".into(),
             params: Vec::new(),
         };

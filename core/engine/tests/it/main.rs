@@ -3,5 +3,7 @@
 mod bad_configs;
 mod cron;
 mod daemon;
+mod docs;
 mod fakes;
 mod pipeline;
+mod schema;

@@ -25,9 +25,9 @@ fn read_good(text: &str) -> Pipeline {
     read(text).unwrap_or_else(|d| panic!("{}", d.render(false)))
 }
 
-const CRM: &str = "[[source]]\nconnector = \"crm\"\nsubdomain = \"shop\"\nclient_id = \"1\"\nclient_secret = { env = \"CRM_SECRET\" }\n";
+pub const CRM: &str = "[[source]]\nconnector = \"crm\"\nsubdomain = \"shop\"\nclient_id = \"1\"\nclient_secret = { env = \"CRM_SECRET\" }\n";
 
-const WHOLE: &str = r#"
+pub const WHOLE: &str = r#"
 [pipeline]
 name = "shop"
 state = "state"
@@ -59,7 +59,7 @@ name = "costs"
 connector = "file"
 path = "costs.csv"
 into = "costs"
-mapping = "SELECT * FROM rows"
+mapping = "SELECT * FROM file"
 
 [attribution]
 lookback_days = 60
@@ -110,7 +110,7 @@ fn every_section_is_read() {
     assert_eq!(p.sources[0].streams, ["leads", "contacts"], "in the catalog's order");
     assert_eq!(p.sources[0].on_incomplete, OnIncomplete::Publish);
     assert_eq!(p.sources[0].place, Place::File { path: "shop.toml".into(), line: 18, column: 1 });
-    assert_eq!(p.sources[1].streams, ["rows"]);
+    assert_eq!(p.sources[1].streams, ["file"]);
     assert_eq!(p.attribution.lookback_days, 60);
     assert_eq!(p.sinks[0].name, "parquet");
     assert_eq!(p.sinks[0].tables, None);
