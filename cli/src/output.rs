@@ -78,4 +78,3 @@ pub fn error_text(error: &Error) -> String {
     }
     text
 }
-

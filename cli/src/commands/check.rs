@@ -70,12 +70,7 @@ pub async fn run(args: &CheckArgs, output: &Output) -> Outcome {
     Ok(errors.iter().map(exit::of_error).max().unwrap_or(exit::DONE))
 }
 
-fn offline(
-    kind: &'static str,
-    name: &str,
-    connector: &str,
-    guarantee: Option<&'static str>,
-) -> Part {
+fn offline(kind: &'static str, name: &str, connector: &str, guarantee: Option<&'static str>) -> Part {
     let (name, connector) = (name.to_owned(), connector.to_owned());
     Part { kind, name, connector, guarantee, facts: Vec::new(), warnings: Vec::new(), error: None }
 }

@@ -40,8 +40,12 @@ fn show(name: &str, output: &Output) -> Result<(), Error> {
     let source = registry.sources.iter().find(|c| c.name() == name);
     let sink = registry.sinks.iter().find(|c| c.name() == name);
     if source.is_none() && sink.is_none() {
-        let names: Vec<&str> =
-            registry.sources.iter().map(|c| c.name()).chain(registry.sinks.iter().map(|c| c.name())).collect();
+        let names: Vec<&str> = registry
+            .sources
+            .iter()
+            .map(|c| c.name())
+            .chain(registry.sinks.iter().map(|c| c.name()))
+            .collect();
         return Err(Error::config(format!("there is no connector {name:?}"))
             .hint(format!("there are {}", names.join(", "))));
     }

@@ -20,7 +20,10 @@ pub async fn run(args: &DeadLettersArgs, output: &Output) -> Outcome {
     }
 }
 
-async fn open_letters(file: &PipelineOption, limit: u32) -> Result<(String, Option<Store>, Vec<DeadLetter>), super::Stop> {
+async fn open_letters(
+    file: &PipelineOption,
+    limit: u32,
+) -> Result<(String, Option<Store>, Vec<DeadLetter>), super::Stop> {
     let pipeline = setup::load(&file.pipeline)?;
     let path = pipeline.state_dir.join(STATE_FILE);
     if !path.exists() {
@@ -64,8 +67,9 @@ async fn show(file: &PipelineOption, id: i64, output: &Output) -> Outcome {
         Some(store) => store.dead_letter(id).await?.filter(|l| l.pipeline == pipeline),
         None => None,
     };
-    let letter =
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no dead letter {id} of {pipeline:?}")))?;
+    let letter = found.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no dead letter {id} of {pipeline:?}"))
+    })?;
     output.result(&as_json(&letter), || {
         format!(
             "{} {}\n{} {}.{}, {}\n{} {}\n{} run {} at {}, last run {}\n\n{}\n",
@@ -102,11 +106,8 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
     let pipeline = setup::load(&file.pipeline)?;
     let services = setup::services(&pipeline, !output.json)?;
     setup::stop_on_signal(services.lent.cancel.clone());
-    let unread: BTreeSet<(String, String)> = letters
-        .iter()
-        .filter(|l| l.stage == "read")
-        .map(|l| (l.source.clone(), l.stream.clone()))
-        .collect();
+    let unread: BTreeSet<(String, String)> =
+        letters.iter().filter(|l| l.stage == "read").map(|l| (l.source.clone(), l.stream.clone())).collect();
     let ids: Vec<i64> = letters.iter().map(|l| l.id).collect();
     store.mark_replayed(ids, services.lent.clock.now_us()).await?;
     let options = RunOptions {
@@ -125,7 +126,11 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
     let still = store.dead_letters(filter, u32::MAX).await?.len();
     let value = json!({ "replayed": letters.len(), "still_open": still, "report": report });
     output.result(&value, || {
-        format!("{}{} letters tried again, {still} are open still\n", text::run_report(&report), letters.len())
+        format!(
+            "{}{} letters tried again, {still} are open still\n",
+            text::run_report(&report),
+            letters.len()
+        )
     });
     Ok(exit::of_run(&report))
 }

@@ -43,7 +43,12 @@ fn line_text(line: &Line) -> String {
     for (name, value) in &line.facts {
         shown += &format!("{indent}{} {value}\n", paint(DIM, format!("{name}:")));
     }
-    shown += &format!("{indent}{} {} {}\n", paint(DIM, "because"), line.because, paint(DIM, format!("({})", line.table)));
+    shown += &format!(
+        "{indent}{} {} {}\n",
+        paint(DIM, "because"),
+        line.because,
+        paint(DIM, format!("({})", line.table))
+    );
     shown
 }
 

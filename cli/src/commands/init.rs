@@ -13,14 +13,15 @@ use crate::output::{GOOD, Output, paint};
 pub const TEMPLATE: &str = include_str!("../../templates/pipeline.toml");
 
 pub fn run(args: &InitArgs, output: &Output) -> Outcome {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.path).map_err(|e| {
-        let error = Error::io("write", args.path.display(), e);
-        if args.path.exists() {
-            Error::config(format!("{} exists already; nothing was written", args.path.display()))
-        } else {
-            error
-        }
-    })?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(&args.path).map_err(|e| {
+            let error = Error::io("write", args.path.display(), e);
+            if args.path.exists() {
+                Error::config(format!("{} exists already; nothing was written", args.path.display()))
+            } else {
+                error
+            }
+        })?;
     file.write_all(TEMPLATE.as_bytes()).map_err(|e| Error::io("write", args.path.display(), e))?;
     output.result(&serde_json::json!({ "written": args.path }), || {
         format!(

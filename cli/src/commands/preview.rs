@@ -37,7 +37,8 @@ pub async fn run(args: &PreviewArgs, output: &Output) -> Outcome {
     let store = Store::open(pipeline.state_dir.join(STATE_FILE))?;
     let scratch = tempfile::tempdir().map_err(|e| Error::io("create", "a temporary folder", e))?;
     let ctx = run::context(&pipeline, &services, &store, &entry.name, scratch.path().to_owned())?;
-    let request = ReadRequest { stream: stream.to_owned(), checkpoint: None, window: None, max_pages: Some(1) };
+    let request =
+        ReadRequest { stream: stream.to_owned(), checkpoint: None, window: None, max_pages: Some(1) };
     let mut events = entry.source.read(&ctx, request).await?;
     let mut batches: Vec<RecordBatch> = Vec::new();
     let mut left = args.rows;

@@ -43,7 +43,10 @@ pub async fn run(args: &QueryArgs, output: &Output) -> Outcome {
         anstream::eprintln!("{}", paint(DIM, format!("{count} rows, epoch {}", last.epoch.epoch_no)));
     }
     if cut {
-        anstream::eprintln!("{}", paint(DIM, format!("only the first {} rows; --limit 0 shows all", args.limit)));
+        anstream::eprintln!(
+            "{}",
+            paint(DIM, format!("only the first {} rows; --limit 0 shows all", args.limit))
+        );
     }
     Ok(exit::DONE)
 }

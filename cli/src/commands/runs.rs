@@ -19,11 +19,9 @@ pub async fn run(args: &RunsArgs, output: &Output) -> Outcome {
     }
     let store = Store::open(file)?;
     if let Some(id) = args.id {
-        let row = store
-            .run(RunId(id))
-            .await?
-            .filter(|r| r.pipeline == pipeline.name)
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {id} of {:?}", pipeline.name)))?;
+        let row = store.run(RunId(id)).await?.filter(|r| r.pipeline == pipeline.name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no run {id} of {:?}", pipeline.name))
+        })?;
         output.result(&as_json(&row), || one(&row));
     } else {
         let rows = store.runs(Some(&pipeline.name), args.limit).await?;

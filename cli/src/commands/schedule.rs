@@ -66,7 +66,7 @@ impl Runner for CliRunner {
     }
 
     async fn run(&self, pipeline: Arc<Pipeline>, cancel: CancellationToken) -> daemon::Outcome {
-        let outcome = async {
+        let outcome: Result<_> = async {
             let mut services = setup::services(&pipeline, false)?;
             services.lent.cancel = cancel;
             let options = RunOptions { kind: "scheduled".to_owned(), ..RunOptions::default() };
@@ -84,9 +84,13 @@ impl Runner for CliRunner {
 
 /// An event as a word and a sentence.
 fn parts(event: &Event) -> (&'static str, String) {
-    let next = |us: &Option<i64>| us.map_or_else(|| "no further time".to_owned(), |us| format!("next {}", text::instant(us)));
+    let next = |us: &Option<i64>| {
+        us.map_or_else(|| "no further time".to_owned(), |us| format!("next {}", text::instant(us)))
+    };
     match event {
-        Event::Loaded { path, name, next_us } => ("loaded", format!("{name} from {}, {}", path.display(), next(next_us))),
+        Event::Loaded { path, name, next_us } => {
+            ("loaded", format!("{name} from {}, {}", path.display(), next(next_us)))
+        }
         Event::Broken { path, diagnostics, kept } => {
             let kept = if *kept { "; the version before it goes on" } else { "" };
             ("broken", format!("{}{kept}\n{}", path.display(), diagnostics.render(false)))
@@ -100,7 +104,9 @@ fn parts(event: &Event) -> (&'static str, String) {
             };
             ("finished", format!("{name}: {outcome:?}, {again}"))
         }
-        Event::Skipped { name, due_us, why } => ("skipped", format!("{name} at {} ({why:?})", text::instant(*due_us))),
+        Event::Skipped { name, due_us, why } => {
+            ("skipped", format!("{name} at {} ({why:?})", text::instant(*due_us)))
+        }
         Event::Queued { name } => ("queued", name.clone()),
         Event::Unknown { name, message } => ("unknown", format!("{name}: {message}")),
         Event::Stopping { running } => ("stopping", format!("{running} runs under way")),

@@ -37,8 +37,12 @@ pub async fn write_page(pipeline: &Pipeline, last: &LastEpoch, report: &RunRepor
 async fn page(pipeline: &Pipeline, last: &LastEpoch, report: &RunReport) -> Result<String> {
     let channels = Channels::read(last).await?;
     let methods = counts(last, "SELECT match_method, CAST(count(*) AS BIGINT) FROM inquiries GROUP BY match_method ORDER BY 2 DESC, 1").await?;
-    let days = counts(last, "SELECT CAST(date AS VARCHAR), CAST(sum(inquiries) AS BIGINT) FROM channel_daily \
-         WHERE model = (SELECT min(model) FROM channel_daily) GROUP BY date ORDER BY date").await?;
+    let days = counts(
+        last,
+        "SELECT CAST(date AS VARCHAR), CAST(sum(inquiries) AS BIGINT) FROM channel_daily \
+         WHERE model = (SELECT min(model) FROM channel_daily) GROUP BY date ORDER BY date",
+    )
+    .await?;
     let mut out = String::new();
     let name = escape(&pipeline.name);
     let _ = write!(
@@ -68,7 +72,8 @@ async fn counts(last: &LastEpoch, select: &str) -> Result<Vec<(String, i64)>> {
     let mut batches = last.engine.read(select, &[]).await?;
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        let (names, values) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+        let (names, values) =
+            (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
         for i in 0..batch.num_rows() {
             let name = if names.is_null(i) { "(none)" } else { names.value(i) };
             rows.push((name.to_owned(), if values.is_null(i) { 0 } else { values.value(i) }));
@@ -80,7 +85,12 @@ async fn counts(last: &LastEpoch, select: &str) -> Result<Vec<(String, i64)>> {
 /// Cost and revenue side by side, a pair of bars per channel.
 fn channel_chart(channels: &Channels) -> String {
     let Some(model) = channels.models.first() else { return String::new() };
-    let rows: Vec<_> = channels.rows.iter().filter(|c| c.cost != 0 || c.by_model.iter().any(|m| m.1 != 0)).take(14).collect();
+    let rows: Vec<_> = channels
+        .rows
+        .iter()
+        .filter(|c| c.cost != 0 || c.by_model.iter().any(|m| m.1 != 0))
+        .take(14)
+        .collect();
     let net = |c: &super::channels::Channel| c.by_model.first().map_or(0, |m| m.1);
     let most = rows.iter().map(|c| c.cost.max(net(c))).max().unwrap_or(0).max(1) as f64;
     let (height, left, wide) = (rows.len() * 44 + 8, 200.0, 640.0);
@@ -92,7 +102,13 @@ fn channel_chart(channels: &Channels) -> String {
     );
     for (i, channel) in rows.iter().enumerate() {
         let y = i * 44 + 6;
-        let _ = write!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", left - 10.0, y + 20, escape(&channel.name));
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            left - 10.0,
+            y + 20,
+            escape(&channel.name)
+        );
         for (offset, value, colour) in [(0, net(channel), "--net"), (17, channel.cost, "--cost")] {
             let width = (value.max(0) as f64 / most * wide).max(0.0);
             let _ = write!(
@@ -110,7 +126,8 @@ fn channel_chart(channels: &Channels) -> String {
 }
 
 fn channel_table(channels: &Channels) -> String {
-    let mut html = "<h2>Channels</h2>\n<table><thead><tr><th>channel<th>visits<th>inquiries<th>cost".to_owned();
+    let mut html =
+        "<h2>Channels</h2>\n<table><thead><tr><th>channel<th>visits<th>inquiries<th>cost".to_owned();
     for model in &channels.models {
         for what in ["deals", "revenue", "ROI"] {
             let _ = write!(html, "<th>{what}<br><small>{}</small>", escape(model));
@@ -118,7 +135,9 @@ fn channel_table(channels: &Channels) -> String {
     }
     html += "</thead><tbody>\n";
     let total = channels.total();
-    for (channel, class) in channels.rows.iter().map(|c| (c, "")).chain(std::iter::once((&total, " class=\"total\""))) {
+    for (channel, class) in
+        channels.rows.iter().map(|c| (c, "")).chain(std::iter::once((&total, " class=\"total\"")))
+    {
         let _ = write!(
             html,
             "<tr{class}><td dir=\"auto\">{}<td>{}<td>{}<td>{}",

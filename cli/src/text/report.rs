@@ -52,7 +52,8 @@ pub fn run_report(report: &RunReport) -> String {
     }
     if !report.books.is_empty() {
         let balanced = report.books.iter().filter(|b| b.ok).count();
-        let word = if balanced == report.books.len() { paint(GOOD, "balanced") } else { paint(BAD, "NOT balanced") };
+        let word =
+            if balanced == report.books.len() { paint(GOOD, "balanced") } else { paint(BAD, "NOT balanced") };
         text += &format!("Books {word}: {balanced} of {} checks hold\n", report.books.len());
     }
     for error in &report.errors {

@@ -17,7 +17,9 @@ use throughline_core::{
     Checkpoint, Context, CountCheck, Error, ErrorKind, Notice, Place, ReadEvent, ReadRequest, Reject, Result,
     Source,
 };
-use throughline_store::{LandCommit, NewDeadLetter, NewSegment, NewWindow, RunId, SegmentRow, Store, WindowRow};
+use throughline_store::{
+    LandCommit, NewDeadLetter, NewSegment, NewWindow, RunId, SegmentRow, Store, WindowRow,
+};
 
 pub use segment::{EXCHANGE, PAGE, SEQ, WINDOW, sync_folder, with_own_columns};
 use segment::{Finished, Origin, SegmentWriter};

@@ -147,9 +147,10 @@ impl SegmentWriter {
 
     pub fn finish(self) -> Result<Finished> {
         let Self { path, temporary, writer, schema, seq_from, rows, content, .. } = self;
-        let content = content.map(ContentHash::into_inner).transpose()?.map(|hash| {
-            hash.0.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>()
-        });
+        let content = content
+            .map(ContentHash::into_inner)
+            .transpose()?
+            .map(|hash| hash.0.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>());
         let file = writer.into_inner().map_err(parquet_error)?;
         file.sync_all().map_err(|e| Error::io("flush", temporary.display(), e))?;
         let bytes = file.metadata().map_err(|e| Error::io("look at", temporary.display(), e))?.len();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, Schema, SchemaRef};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, Schema, SchemaRef,
+};
 use throughline_core::{Notice, Result};
 
 /// The narrowest type that holds every value of both.
@@ -100,7 +102,11 @@ fn decimal_text(column: &ArrayRef, scale: i8) -> ArrayRef {
         match value {
             None => text.append_null(),
             Some(value) => {
-                text.append_value(trim_zeros(&Decimal128Type::format_decimal(value, DECIMAL128_MAX_PRECISION, scale)));
+                text.append_value(trim_zeros(&Decimal128Type::format_decimal(
+                    value,
+                    DECIMAL128_MAX_PRECISION,
+                    scale,
+                )));
             }
         }
     }
@@ -157,9 +163,15 @@ mod tests {
         let (schema, notices) = widen(Some(&schema), &second.schema(), "crm.leads");
         assert_eq!(notices[0].code, "schema_widened");
         let wide = conform(&first, &schema).unwrap();
-        assert_eq!(wide.column(0).as_primitive::<Decimal128Type>().value(0), 9_007_199_254_740_993_000_000_000);
+        assert_eq!(
+            wide.column(0).as_primitive::<Decimal128Type>().value(0),
+            9_007_199_254_740_993_000_000_000
+        );
         let (schema, _) = widen(Some(&schema), &third.schema(), "crm.leads");
-        assert_eq!(conform(&first, &schema).unwrap().column(0).as_string::<i32>().value(0), "9007199254740993");
+        assert_eq!(
+            conform(&first, &schema).unwrap().column(0).as_string::<i32>().value(0),
+            "9007199254740993"
+        );
         assert_eq!(conform(&second, &schema).unwrap().column(0).as_string::<i32>().value(0), "12.5");
     }
 

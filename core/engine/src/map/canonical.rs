@@ -55,7 +55,11 @@ pub async fn canonical_tables(
             if let Some((unique, left)) = kept {
                 notices.push(Notice {
                     code: "repeats_dropped".into(),
-                    message: format!("{}: {} rows with a key seen before were dropped", table.name, count - left),
+                    message: format!(
+                        "{}: {} rows with a key seen before were dropped",
+                        table.name,
+                        count - left
+                    ),
                 });
                 (rows, count) = (unique, left);
             }
@@ -68,8 +72,7 @@ pub async fn canonical_tables(
 /// Parquet has its own idea of nullability per file; the required columns are checked by us.
 fn nullable(table: &CanonicalTable) -> arrow::datatypes::SchemaRef {
     use arrow::datatypes::{Field, Schema};
-    let fields: Vec<Field> =
-        table.columns.iter().map(|c| Field::new(c.name, c.kind.arrow(), true)).collect();
+    let fields: Vec<Field> = table.columns.iter().map(|c| Field::new(c.name, c.kind.arrow(), true)).collect();
     std::sync::Arc::new(Schema::new(fields))
 }
 
@@ -150,8 +153,9 @@ async fn without_repeats(
     engine.bind(&name, rows).await?;
     let keys: Vec<String> = table.key.iter().map(|k| quoted(k)).collect();
     let keys = keys.join(", ");
-    let distinct =
-        engine.scalar_i64(&format!("SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys})")).await?;
+    let distinct = engine
+        .scalar_i64(&format!("SELECT count(*) FROM (SELECT {keys} FROM {name} GROUP BY {keys})"))
+        .await?;
     if distinct as u64 == count {
         return Ok(None);
     }
@@ -168,7 +172,6 @@ async fn without_repeats(
          FROM {name}) WHERE _n = 1",
         order.join(", ")
     );
-    let written =
-        engine.write(table.name, &select, &[], &work.join(table.name).join("unique")).await?;
+    let written = engine.write(table.name, &select, &[], &work.join(table.name).join("unique")).await?;
     Ok(Some((written.table(), written.rows)))
 }

@@ -52,8 +52,7 @@ pub fn stream_view(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Op
         }
     }
     let list = columns.join(", ");
-    let unbroken: String =
-        breaks.iter().map(|(test, _)| format!(" AND NOT ({test})")).collect();
+    let unbroken: String = breaks.iter().map(|(test, _)| format!(" AND NOT ({test})")).collect();
     let select = format!("SELECT {list} FROM ({current}) r WHERE TRUE{unbroken}");
     let broken = (!breaks.is_empty()).then(|| {
         let tests: Vec<&str> = breaks.iter().map(|(t, _)| t.as_str()).collect();

@@ -37,9 +37,10 @@ impl MapLetters {
                 ))
                 .hint("the stream's contract or its mapping does not fit what the vendor sends"));
             }
-            let reasons = batch.column(0).as_string_opt::<i32>().ok_or_else(|| {
-                Error::bug("the reason of a broken row is not text")
-            })?;
+            let reasons = batch
+                .column(0)
+                .as_string_opt::<i32>()
+                .ok_or_else(|| Error::bug("the reason of a broken row is not text"))?;
             let rows = as_json_lines(&batch)?;
             for (i, raw) in rows.into_iter().enumerate() {
                 let reason = if reasons.is_null(i) { "cannot be mapped" } else { reasons.value(i) };

@@ -4,7 +4,7 @@ mod canonical;
 mod contract;
 mod letters;
 
-pub use canonical::{CanonicalInput, canonical_tables};
 pub use canonical::SourceMapping;
+pub use canonical::{CanonicalInput, canonical_tables};
 pub use contract::{quoted, stream_view};
 pub use letters::MapLetters;

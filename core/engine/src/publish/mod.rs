@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use throughline_core::{Clock, Committable, Context, DynSink, Error, ErrorKind, Notice, Result, Table, TxnId};
+use throughline_core::{
+    Clock, Committable, Context, DynSink, Error, ErrorKind, Notice, Result, Table, TxnId,
+};
 use throughline_sql::{SqlEngine, TableRef};
 use throughline_store::{Epoch, EpochRow, SinkTxn, Store};
 
@@ -118,9 +120,7 @@ pub async fn publish(job: &Publication<'_>) -> Result<Vec<SinkReport>> {
     let mut sinks = Vec::new();
     for destination in job.destinations {
         let txn = txn_id(job.pipeline, &destination.name, job.epoch_no, job.inputs_hash);
-        notes
-            .put(&format!("staging:{}:{}", destination.name, txn.0), Some(serde_json::json!(txn.0)))
-            .await?;
+        notes.put(&format!("staging:{}:{}", destination.name, txn.0), Some(serde_json::json!(txn.0))).await?;
         failpoint::pass("publish.staging");
         let mut staged: Vec<Committable> = Vec::new();
         for stored in job.state.tables.iter().filter(|t| t.published && destination.takes(&t.name)) {
@@ -160,7 +160,8 @@ pub async fn publish(job: &Publication<'_>) -> Result<Vec<SinkReport>> {
         })
         .await?;
     failpoint::pass("publish.prepared");
-    let ledger = Ledger { store: job.store, pipeline: job.pipeline, epoch_no: job.epoch_no, clock: job.clock };
+    let ledger =
+        Ledger { store: job.store, pipeline: job.pipeline, epoch_no: job.epoch_no, clock: job.clock };
     let (reports, _) = ledger.commit_all(&sinks, job.destinations).await?;
     ledger.finish(job.state).await?;
     failpoint::pass("publish.committed");

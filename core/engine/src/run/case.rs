@@ -38,7 +38,10 @@ pub async fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<CaseReport
         inputs.insert(name.clone(), input_rows(table, rows)?);
     }
     let computed =
-        derive(pipeline, folder.path(), engine, inputs, &folder.path().join("tables"), case.now_us, &|_| Ok(())).await?;
+        derive(pipeline, folder.path(), engine, inputs, &folder.path().join("tables"), case.now_us, &|_| {
+            Ok(())
+        })
+        .await?;
     let mut differences = Vec::new();
     if let Some(wrong) = computed.books.iter().find(|b| !b.ok) {
         differences.push(format!(

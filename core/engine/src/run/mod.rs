@@ -26,7 +26,8 @@ pub use case::{CaseReport, run_case};
 pub use inputs::inputs_hash;
 pub use plan::check_sql;
 pub use report::{
-    BookReport, Completeness, RunError, RunReport, RunStatus, SinkReport, StreamReport, TableReport, completeness,
+    BookReport, Completeness, RunError, RunReport, RunStatus, SinkReport, StreamReport, TableReport,
+    completeness,
 };
 pub use stored::{LastEpoch, last_epoch};
 use tables::compute;
@@ -105,7 +106,15 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
     };
     let trial = if options.dry_run { Some(Trial::begin(pipeline, started_at_us).await?) } else { None };
     let job = match &trial {
-        None => Job { pipeline, services, options, shared: &store, store: &store, state_dir: &pipeline.state_dir, run },
+        None => Job {
+            pipeline,
+            services,
+            options,
+            shared: &store,
+            store: &store,
+            state_dir: &pipeline.state_dir,
+            run,
+        },
         Some(trial) => Job {
             pipeline,
             services,
@@ -183,8 +192,7 @@ impl Trial {
 impl Job<'_> {
     async fn run(&self, report: &mut RunReport) -> Result<()> {
         let destinations = self.destinations()?;
-        report.recovered =
-            publish::recover(
+        report.recovered = publish::recover(
             self.store,
             &self.pipeline.name,
             &destinations,
@@ -327,7 +335,9 @@ impl Job<'_> {
     fn clean(&self) -> Result<()> {
         let scratch = self.state_dir.join(&self.pipeline.name).join("scratch");
         match std::fs::remove_dir_all(&scratch) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("empty", scratch.display(), e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("empty", scratch.display(), e))
+            }
             _ => Ok(()),
         }
     }

@@ -40,7 +40,8 @@ pub async fn check_sql(pipeline: &Pipeline) -> Result<()> {
         engine.bind(&name, &rows).await?;
     }
     for transform in pipeline.transforms.iter().filter(|t| t.stage == Stage::BeforeAttribution) {
-        let given = engine.describe(&transform.sql, &[]).await.map_err(|e| e.with("transform", &transform.name))?;
+        let given =
+            engine.describe(&transform.sql, &[]).await.map_err(|e| e.with("transform", &transform.name))?;
         engine.bind(&transform.name, &TableRef::Rows { schema: given, batches: Vec::new() }).await?;
     }
     Ok(())
@@ -64,4 +65,3 @@ async fn bind_empty_streams(session: &dyn SqlEngine, source: &dyn throughline_co
     }
     Ok(())
 }
-

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use throughline_core::{Error, ErrorKind, ReadRequest, Result, StreamSpec};
 
-use super::report::{Completeness, RunError, RunReport, RunStatus, StreamReport, completeness};
 use super::Job;
+use super::report::{Completeness, RunError, RunReport, RunStatus, StreamReport, completeness};
 use crate::land::{self, Landed, Target};
 use crate::pipeline::{OnIncomplete, SourceEntry};
 
@@ -15,7 +16,8 @@ impl Job<'_> {
     /// Lands every stream. One that fails does not stop the others, since what they land is kept; but
     /// then the run fails, and names every stream that did.
     pub(super) async fn read_all(&self, report: &mut RunReport) -> Result<()> {
-        std::fs::create_dir_all(self.scratch()).map_err(|e| Error::io("create", self.scratch().display(), e))?;
+        std::fs::create_dir_all(self.scratch())
+            .map_err(|e| Error::io("create", self.scratch().display(), e))?;
         let mut jobs = Vec::new();
         for entry in &self.pipeline.sources {
             let catalog = entry.source.catalog();
@@ -26,32 +28,9 @@ impl Job<'_> {
                 jobs.push((entry, spec));
             }
         }
-        let outcomes: Vec<(&SourceEntry, StreamReport, Option<Error>)> = futures::stream::iter(jobs)
-            .map(|(entry, spec)| async move {
-                let begun = Instant::now();
-                let name = format!("{}.{}", entry.name, spec.name);
-                let (mode, outcome) = self.read_stream(entry, &spec).await;
-                let failed = outcome.is_err();
-                let (landed, error) = match outcome {
-                    Ok(landed) => (landed, None),
-                    Err(error) => (Landed::default(), Some(error)),
-                };
-                self.services.progress.stream_finished(&name, landed.rows, failed);
-                let report = StreamReport {
-                    source: entry.name.clone(),
-                    stream: spec.name.clone(),
-                    rows: landed.rows,
-                    rejected: landed.rejected,
-                    bytes: landed.bytes,
-                    completeness: completeness(&landed.counts),
-                    counts: landed.counts,
-                    notices: landed.notices,
-                    mode: mode.to_owned(),
-                    elapsed_ms: begun.elapsed().as_millis() as u64,
-                    error: error.as_ref().map(ToString::to_string),
-                };
-                (entry, report, error)
-            })
+        let reads: Vec<BoxFuture<'_, _>> =
+            jobs.into_iter().map(|(entry, spec)| self.read_one(entry, spec).boxed()).collect();
+        let outcomes: Vec<(&SourceEntry, StreamReport, Option<Error>)> = futures::stream::iter(reads)
             .buffered(self.pipeline.engine.parallel_streams.max(1))
             .collect()
             .await;
@@ -81,6 +60,36 @@ impl Job<'_> {
         }
     }
 
+    async fn read_one<'a>(
+        &'a self,
+        entry: &'a SourceEntry,
+        spec: StreamSpec,
+    ) -> (&'a SourceEntry, StreamReport, Option<Error>) {
+        let begun = Instant::now();
+        let (mode, outcome) = self.read_stream(entry, &spec).await;
+        let failed = outcome.is_err();
+        let (landed, error) = match outcome {
+            Ok(landed) => (landed, None),
+            Err(error) => (Landed::default(), Some(error)),
+        };
+        let name = format!("{}.{}", entry.name, spec.name);
+        self.services.progress.stream_finished(&name, landed.rows, failed);
+        let report = StreamReport {
+            source: entry.name.clone(),
+            stream: spec.name,
+            rows: landed.rows,
+            rejected: landed.rejected,
+            bytes: landed.bytes,
+            completeness: completeness(&landed.counts),
+            counts: landed.counts,
+            notices: landed.notices,
+            mode: mode.to_owned(),
+            elapsed_ms: begun.elapsed().as_millis() as u64,
+            error: error.as_ref().map(ToString::to_string),
+        };
+        (entry, report, error)
+    }
+
     async fn read_stream(&self, entry: &SourceEntry, spec: &StreamSpec) -> (&'static str, Result<Landed>) {
         match self.prepare_stream(entry, spec).await {
             Err(error) => ("full", Err(error)),
@@ -107,7 +116,8 @@ impl Job<'_> {
         let refresh = self.options.full_refresh
             || self.options.refresh_streams.iter().any(|(s, t)| s == &entry.name && t == &spec.name);
         let whole = !spec.capabilities.incremental || refresh;
-        let resumes = state.pending.is_some() && state.pending_checkpoint.is_some() && spec.capabilities.resumable;
+        let resumes =
+            state.pending.is_some() && state.pending_checkpoint.is_some() && spec.capabilities.resumable;
         let starts_over = whole && window.is_none() && (!resumes || refresh);
         if starts_over {
             self.store.begin_generation(pipeline, &entry.name, &spec.name).await?;
@@ -184,6 +194,9 @@ fn incomplete(stream: &StreamReport) -> Error {
         .filter(|c| c.expected != c.read)
         .map(|c| format!("{}: the vendor counts {}, {} came", c.what, c.expected, c.read))
         .collect();
-    Error::new(ErrorKind::Data, format!("{}.{} is incomplete: {}", stream.source, stream.stream, wrong.join("; ")))
-        .hint("run again; to publish all the same set on_incomplete = \"publish\" on this source")
+    Error::new(
+        ErrorKind::Data,
+        format!("{}.{} is incomplete: {}", stream.source, stream.stream, wrong.join("; ")),
+    )
+    .hint("run again; to publish all the same set on_incomplete = \"publish\" on this source")
 }

@@ -10,8 +10,8 @@ use throughline_core::{Error, Notice, Result, StreamSpec, Table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
 use throughline_store::{NewDeadLetter, ResolveUnseen};
 
-use super::report::{BookReport, RunReport, TableReport};
 use super::Job;
+use super::report::{BookReport, RunReport, TableReport};
 use crate::failpoint;
 use crate::land;
 use crate::map::{self, MapLetters, SourceMapping};
@@ -176,7 +176,7 @@ pub(crate) async fn derive(
     })
     .await?;
     for table in &outcome.tables {
-        engine.bind(&table.name, &table.written.table()).await?;
+        engine.bind(table.name, &table.written.table()).await?;
         let about = Table {
             name: table.name.to_string(),
             schema: table.written.schema.clone(),
