@@ -8,3 +8,4 @@ mod flow;
 mod lines;
 mod local;
 pub mod records;
+pub mod yandex_metrica;

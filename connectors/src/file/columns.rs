@@ -6,12 +6,12 @@ use throughline_core::canonical::CanonicalTable;
 use throughline_core::{ColumnSpec, ColumnType, Error, ReadEvent, Result};
 
 use super::arrow_types::{column_type, landed};
-use super::config::{Extra, Format, Settings, nearest};
+use super::config::{Extra, Format, Settings};
 use super::decode::Decoded;
 use super::{delimited_rows, parquet_rows};
 use crate::lines::Lines;
 use crate::local::{self, Opened};
-use crate::records::{Limits, RecordsBuilder};
+use crate::records::{Limits, RecordsBuilder, nearest};
 
 /// Records of JSON lines that are looked at to learn their columns.
 const PEEKED: usize = 10_000;
@@ -58,7 +58,8 @@ impl Shape {
         }
         let unknown: Vec<&str> = names.iter().filter(|n| table.column(n).is_none()).copied().collect();
         let Some(first) = unknown.first() else { return Ok(()) };
-        let mut hint = match nearest(first, table.columns.iter().map(|c| c.name)) {
+        let known: Vec<&str> = table.columns.iter().map(|c| c.name).collect();
+        let mut hint = match nearest(first, &known) {
             Some(near) => format!("did you mean {near:?}? "),
             None => String::new(),
         };

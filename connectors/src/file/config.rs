@@ -10,6 +10,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ColumnSpec, ColumnType, ConfigErrors, Options, PointerAt};
 
 use crate::local::Compression;
+use crate::records::nearest;
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -218,17 +219,10 @@ fn one_symbol(given: Option<&str>, name: &str, wrong: &mut impl FnMut(String, &s
 
 fn unknown_table(name: &str) -> String {
     let names: Vec<&str> = canonical::TABLES.iter().map(|t| t.name).collect();
-    match nearest(name, names.iter().copied()) {
+    match nearest(name, &names) {
         Some(near) => format!("{name:?} is no canonical table; did you mean {near:?}?"),
         None => format!("{name:?} is no canonical table; there are {}", names.join(", ")),
     }
-}
-
-/// The name that was probably meant.
-pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = wanted.chars().count() / 3 + 1;
-    let near = names.map(|n| (strsim::damerau_levenshtein(&wanted.to_lowercase(), n), n)).min();
-    near.filter(|(distance, _)| *distance <= allowed).map(|(_, name)| name)
 }
 
 #[cfg(test)]
