@@ -9,3 +9,11 @@ mod lines;
 mod local;
 pub mod records;
 pub mod yandex_metrica;
+
+/// Every built-in source. Explicit: a connector is here or it does not exist.
+pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
+    vec![
+        Box::new(file::FileConnector),
+        Box::new(yandex_metrica::YandexMetricaConnector),
+    ]
+}
