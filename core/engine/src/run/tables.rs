@@ -136,7 +136,7 @@ pub(crate) async fn derive(
     mut inputs: BTreeMap<String, TableRef>,
     folder: &Path,
     now_us: i64,
-    progress: &throughline_attribution::Progress,
+    progress: &throughline_attribution::Progress<'_>,
 ) -> Result<Computed> {
     let mut stored = Vec::new();
     // Before attribution, canonical tables go by their own names.
