@@ -1,18 +1,20 @@
 //! Sources: one folder per vendor.
 //!
-//! Most vendors are a manifest and a few SELECTs; the runtime that reads them is `manifest`. What
+//! Most vendors are a manifest and a few SELECTs; the runtime that reads them is [`manifest`]. What
 //! every one of them shares, from bytes to columns, is [`records`].
 
 pub mod file;
 mod flow;
 mod lines;
 mod local;
+pub mod manifest;
 pub mod records;
 pub mod yandex_metrica;
 
 /// Every built-in source. Explicit: a connector is here or it does not exist.
 pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     vec![
+        Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(yandex_metrica::YandexMetricaConnector),
     ]

@@ -32,6 +32,7 @@ mod text;
 mod tests;
 
 pub use builder::{Limits, MORE, RecordsBuilder};
+pub(crate) use page::nearest;
 pub use page::{Found, Selector};
 pub use path::{Path, scalar_text};
 pub use text::json_string;

@@ -1,0 +1,426 @@
+//! Requests of a manifest: URL, credentials, and what answers mean.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use serde_json::Value;
+use throughline_core::http::{Account, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
+use throughline_core::{Context, Error, ErrorKind, Result, Secret};
+
+use super::oauth::Tokens;
+use super::options::Given;
+use super::plan::{Plan, Request, Rule};
+use super::spec::{Action, AuthKind, Encoding};
+use super::template::{Scope, as_text};
+
+/// A manifest with a user's options: everything that asks the vendor.
+pub(crate) struct Connection {
+    pub plan: Arc<Plan>,
+    pub given: Given,
+    /// The way to sign in.
+    auth: Option<usize>,
+    tokens: Tokens,
+    /// Statuses seen so far, for rules with `after_status`.
+    seen: Arc<Mutex<BTreeSet<u16>>>,
+    /// A rule said stop: why nothing is asked any more.
+    stopped: Arc<Mutex<Option<Arc<Error>>>>,
+}
+
+/// A good answer.
+pub(crate) struct Answer {
+    pub head: HttpResponseHead,
+    pub body: Bytes,
+    /// No records: an empty answer, or a rule says so.
+    pub empty: bool,
+}
+
+/// What became of a request besides an error.
+pub(crate) enum Outcome {
+    Answer(Answer),
+    /// The cursor is void.
+    Restart,
+}
+
+/// What the judge of one request found, for the code behind it.
+#[derive(Default)]
+struct Found {
+    renew: AtomicBool,
+    restart: AtomicBool,
+    empty: AtomicBool,
+    stop: Mutex<Option<Arc<Error>>>,
+}
+
+impl Connection {
+    pub fn new(plan: Arc<Plan>, given: Given) -> Self {
+        let auth = plan
+            .auth
+            .iter()
+            .position(|a| a.spec.when.as_ref().is_none_or(|w| given.get(w).is_some_and(|v| !v.is_null())));
+        Self { plan, given, auth, tokens: Tokens::default(), seen: Arc::default(), stopped: Arc::default() }
+    }
+
+    /// Options, `base_url` and what came with the token.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        if let Some(value) = self.given.get(name) {
+            return Some(value.clone());
+        }
+        if name == "base_url" {
+            return self.plan.base_url.text(&|name| self.value(name)).map(Value::String);
+        }
+        let kept = name.strip_prefix("token.")?;
+        self.tokens.cached().and_then(|pair| pair.extra.get("kept")?.get(kept).cloned())
+    }
+
+    fn base_url(&self) -> Result<String> {
+        self.value("base_url").and_then(|v| as_text(&v)).ok_or_else(|| {
+            Error::config(format!(
+                "the address of {} is not known: an option it stands on is not set",
+                self.plan.spec.name
+            ))
+        })
+    }
+
+    pub fn account(&self) -> Result<Account> {
+        let limits = &self.plan.spec.limits;
+        let key = match self.plan.account.as_ref().and_then(|t| t.text(&|n| self.value(n))) {
+            Some(key) => key,
+            None => {
+                let url = self.base_url()?;
+                let host = url::Url::parse(&url).ok().and_then(|u| u.host_str().map(str::to_owned));
+                format!("{}:{}", self.plan.spec.name, host.unwrap_or(url))
+            }
+        };
+        Ok(Account {
+            key: key.into(),
+            per_second: limits.per_second,
+            burst: limits.burst,
+            parallel: limits.parallel,
+        })
+    }
+
+    /// Asks, with credentials. `scope` adds the stream's placeholders.
+    pub async fn ask(&self, ctx: &Context, request: &Request, scope: Scope<'_>) -> Result<Outcome> {
+        let mut refused: Option<Secret> = None;
+        loop {
+            ctx.check_cancelled()?;
+            if let Some(error) = &*self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Err(copy(error));
+            }
+            let pair = match self.oauth() {
+                None => None,
+                Some(index) => Some(self.tokens.access(self, ctx, index, refused.as_ref()).await?),
+            };
+            let mut http = self.request(request, scope)?;
+            self.sign(&mut http, pair.as_ref().map(|p| p.access.expose()))?;
+            let found = Arc::new(Found::default());
+            http.judge = Some(self.judge(&found, ctx));
+            let renew = |found: &Found| pair.is_some() && found.renew.load(Ordering::SeqCst);
+            match ctx.http.send(http).await {
+                Ok(response) => {
+                    let head = response.head.clone();
+                    let body = response.bytes().await?;
+                    let empty = head.status == 204 || found.empty.load(Ordering::SeqCst);
+                    return Ok(Outcome::Answer(Answer { head, body, empty }));
+                }
+                Err(_) if found.restart.load(Ordering::SeqCst) => return Ok(Outcome::Restart),
+                // Once: a new token that is refused too will not get better by a third.
+                Err(_) if renew(&found) && refused.is_none() => refused = pair.map(|p| p.access),
+                Err(error) => {
+                    if let Some(stop) = found.stop.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn oauth(&self) -> Option<usize> {
+        self.auth.filter(|i| self.plan.auth.get(*i).is_some_and(|a| a.oauth2.is_some()))
+    }
+
+    /// A request without credentials and judge.
+    fn request(&self, request: &Request, scope: Scope<'_>) -> Result<HttpRequest> {
+        let all = |name: &str| scope(name).or_else(|| self.value(name));
+        let missing = |what: &str| {
+            Error::config(format!(
+                "{what} of a request of {} needs an option that is not set",
+                self.plan.spec.name
+            ))
+        };
+        let encode = |text: String| {
+            url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+        };
+        let mut url = match scope("url") {
+            Some(Value::String(next)) => self.next_url(&next)?,
+            _ => {
+                // A whole URL as the path is not encoded: its scheme and slashes are its own.
+                let path = request.path.text_with(&all, encode).ok_or_else(|| missing("the path"))?;
+                let whole = if path.contains("://") { path } else { format!("{}{path}", self.base_url()?) };
+                url::Url::parse(&whole).map_err(|e| {
+                    Error::config(format!("{whole:?} is no URL: {e}")).hint("look at base_url")
+                })?
+            }
+        };
+        if scope("url").is_none() {
+            add_query(&mut url, request.query.pairs(&all));
+        }
+        let limits = &self.plan.spec.limits;
+        let mut http = HttpRequest::new(request.method, "", self.account()?);
+        for (name, template) in self.plan.headers.iter().chain(&request.headers) {
+            if let Some(value) = template.text(&all) {
+                http = http.header(name, value);
+            }
+        }
+        if let Some(body) = &request.body {
+            http = fill(http, &mut url, request.encoding, body.value(&all).unwrap_or(Value::Null));
+        }
+        http.url = url.to_string();
+        http.idempotent = http.idempotent || request.repeatable;
+        http.timeout = self.plan.timeout;
+        http.attempts = limits.attempts;
+        http.max_response_bytes = limits.response_bytes;
+        Ok(http)
+    }
+
+    /// A URL the vendor gave for the next page: only to the host we speak to, credentials go with it.
+    pub fn next_url(&self, next: &str) -> Result<url::Url> {
+        let base = url::Url::parse(&self.base_url()?)
+            .map_err(|e| Error::config(format!("base_url is no URL: {e}")))?;
+        let mut url = base
+            .join(next)
+            .map_err(|e| Error::protocol(format!("the link to the next page is no URL: {e}")))?;
+        if url.host_str() != base.host_str() {
+            if self.given.get("base_url").is_none() {
+                return Err(Error::protocol(format!(
+                    "the link to the next page leads to another host, {:?}",
+                    url.host_str().unwrap_or_default()
+                ))
+                .hint("credentials are not sent there"));
+            }
+            // Behind another address, links still name the vendor's own.
+            let _ = url.set_scheme(base.scheme());
+            let _ = url.set_host(base.host_str());
+            let _ = url.set_port(base.port());
+        }
+        Ok(url)
+    }
+
+    fn sign(&self, http: &mut HttpRequest, access: Option<&str>) -> Result<()> {
+        let Some(auth) = self.auth.and_then(|i| self.plan.auth.get(i)) else { return Ok(()) };
+        let all = |name: &str| self.value(name);
+        let text = |template: &Option<super::template::Template>| {
+            template.as_ref().and_then(|t| t.text(&all)).ok_or_else(|| {
+                Error::new(ErrorKind::Config, "the credentials need an option that is not set")
+            })
+        };
+        let name = || auth.spec.name.clone().unwrap_or_default();
+        match auth.spec.kind {
+            AuthKind::Bearer => {
+                http.headers.push(("Authorization".into(), format!("Bearer {}", text(&auth.token)?)))
+            }
+            AuthKind::Header => http.headers.push((name(), text(&auth.token)?)),
+            AuthKind::Query => {
+                let mut url = url::Url::parse(&http.url).map_err(|e| Error::config(e.to_string()))?;
+                url.query_pairs_mut().append_pair(&name(), &text(&auth.token)?);
+                http.url = url.to_string();
+            }
+            AuthKind::Basic => {
+                let pair = format!("{}:{}", text(&auth.user)?, text(&auth.password)?);
+                let coded = base64::engine::general_purpose::STANDARD.encode(pair);
+                http.headers.push(("Authorization".into(), format!("Basic {coded}")));
+            }
+            AuthKind::Oauth2 => {
+                if let (Some(access), Some(oauth)) = (access, &auth.spec.oauth2) {
+                    http.headers.push((oauth.header.clone(), format!("{} {access}", oauth.scheme)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, found: &Arc<Found>, ctx: &Context) -> Judge {
+        let (plan, seen, found) = (self.plan.clone(), self.seen.clone(), found.clone());
+        let clock = ctx.clock.clone();
+        let renews = self.oauth().is_some();
+        Arc::new(move |head, body| {
+            let before = {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = seen.clone();
+                seen.insert(head.status);
+                before
+            };
+            let Some(rule) = plan.rules.iter().find(|r| r.holds(head, body, &before)) else {
+                found.renew.store(renews && head.status == 401, Ordering::SeqCst);
+                return Verdict::ByStatus;
+            };
+            rule.verdict(&plan.spec.name, head, body, clock.now_us(), &found)
+        })
+    }
+}
+
+impl Rule {
+    fn holds(&self, head: &HttpResponseHead, body: &[u8], seen: &BTreeSet<u16>) -> bool {
+        let spec = &self.spec;
+        if !spec.status.is_empty() && !spec.status.contains(&head.status) {
+            return false;
+        }
+        if spec.after_status.is_some_and(|status| !seen.contains(&status)) {
+            return false;
+        }
+        if let Some(text) = &spec.contains
+            && !contains(body, text.as_bytes())
+        {
+            return false;
+        }
+        let Some(path) = &self.path else { return true };
+        // What is no JSON has nothing at the path.
+        match path.find(body) {
+            Ok(Some(value)) if value != "null" => {
+                spec.is.is_empty()
+                    || crate::records::scalar_text(value).is_some_and(|text| spec.is.contains(&text))
+            }
+            _ => false,
+        }
+    }
+
+    fn verdict(
+        &self,
+        vendor: &str,
+        head: &HttpResponseHead,
+        body: &[u8],
+        now_us: i64,
+        found: &Found,
+    ) -> Verdict {
+        let said = self.message_path.as_ref().and_then(|p| p.scalar(body).ok().flatten());
+        let error = |kind| {
+            let said = said
+                .as_ref()
+                .map_or(String::new(), |said| format!(": {}", said.chars().take(500).collect::<String>()));
+            let error = Error::new(kind, format!("{vendor} refused the request{said}"));
+            match &self.spec.hint {
+                Some(hint) => error.hint(hint.clone()),
+                None => error,
+            }
+        };
+        let fail = |kind| Verdict::Fail(Arc::new(error(kind)));
+        let why = || said.clone().unwrap_or_else(|| format!("{vendor} says so"));
+        match self.spec.action {
+            Action::Accept => Verdict::Accept,
+            Action::Empty => {
+                found.empty.store(true, Ordering::SeqCst);
+                Verdict::Accept
+            }
+            Action::Retry => {
+                Verdict::Retry { after: self.wait_for(head, body, now_us), account_wide: false, why: why() }
+            }
+            Action::SlowDown => {
+                Verdict::Retry { after: self.wait_for(head, body, now_us), account_wide: true, why: why() }
+            }
+            Action::Renew => {
+                found.renew.store(true, Ordering::SeqCst);
+                fail(ErrorKind::Auth)
+            }
+            Action::Auth => fail(ErrorKind::Auth),
+            Action::NotFound => fail(ErrorKind::NotFound),
+            Action::Config => fail(ErrorKind::Config),
+            Action::Fail => fail(ErrorKind::Protocol),
+            Action::Stop => {
+                let error = Arc::new(error(ErrorKind::Auth));
+                *found.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+                Verdict::Fail(error)
+            }
+            Action::Restart => {
+                found.restart.store(true, Ordering::SeqCst);
+                fail(ErrorKind::Protocol)
+            }
+        }
+    }
+
+    fn wait_for(&self, head: &HttpResponseHead, body: &[u8], now_us: i64) -> Option<Duration> {
+        let seconds = |text: String| text.trim().parse::<f64>().ok();
+        let from_header = self.spec.wait_header.as_ref().and_then(|h| seconds(head.header(h)?.to_owned()));
+        let from_body = || {
+            let number = seconds(self.wait_path.as_ref()?.scalar(body).ok()??)?;
+            #[allow(clippy::cast_precision_loss)]
+            let now = now_us as f64 / 1e6;
+            Some(if self.spec.wait_until { number - now } else { number })
+        };
+        let seconds = from_header.or_else(from_body);
+        seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok()).or(self.wait)
+    }
+}
+
+fn contains(body: &[u8], text: &[u8]) -> bool {
+    !text.is_empty() && body.windows(text.len()).any(|w| w == text)
+}
+
+fn add_query(url: &mut url::Url, pairs: Vec<(String, String)>) {
+    if !pairs.is_empty() {
+        url.query_pairs_mut().extend_pairs(pairs);
+    }
+}
+
+/// Puts a body where its encoding wants it.
+pub(super) fn fill(
+    mut http: HttpRequest,
+    url: &mut url::Url,
+    encoding: Encoding,
+    body: Value,
+) -> HttpRequest {
+    let pairs = |body: &Value| -> Vec<(String, String)> {
+        let Value::Object(map) = body else { return Vec::new() };
+        map.iter().filter_map(|(k, v)| Some((k.clone(), as_text(v)?))).collect()
+    };
+    match encoding {
+        Encoding::Json => http.json(&body),
+        Encoding::Form => {
+            let form =
+                url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(&body)).finish();
+            http.body = Some(Bytes::from(form));
+            http.header("content-type", "application/x-www-form-urlencoded")
+        }
+        Encoding::Query => {
+            add_query(url, pairs(&body));
+            http
+        }
+    }
+}
+
+/// Errors are not cloned; what a person needs of one is.
+fn copy(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message());
+    match error.hint_text() {
+        Some(hint) => copy.hint(hint),
+        None => copy,
+    }
+}
+
+impl Connection {
+    /// The request that buys a token.
+    pub(super) fn token_request(
+        &self,
+        url: &str,
+        method: Method,
+        encoding: Encoding,
+        body: Value,
+    ) -> Result<HttpRequest> {
+        let mut url = url::Url::parse(url).map_err(|e| Error::config(format!("token_url is no URL: {e}")))?;
+        let mut http = fill(HttpRequest::new(method, "", self.account()?), &mut url, encoding, body);
+        for (name, template) in &self.plan.headers {
+            if let Some(value) = template.text(&|n| self.value(n)) {
+                http = http.header(name, value);
+            }
+        }
+        http.url = url.to_string();
+        // The answer makes the old refresh token void: a lost one must not be asked for again.
+        http.idempotent = false;
+        http.timeout = self.plan.timeout;
+        http.max_response_bytes = 1 << 20;
+        Ok(http)
+    }
+}

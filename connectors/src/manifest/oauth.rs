@@ -1,0 +1,157 @@
+//! Access tokens that are bought with refresh tokens, and must survive a crash.
+//!
+//! A vendor that rotates makes the old pair void with the answer that carries the new one. So one
+//! refresher at a time holds the lease, looks again whether another was faster, renews, and saves the
+//! new pair durably before anything uses it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use throughline_core::{Context, Error, ErrorKind, Result, Secret, TokenPair};
+
+use super::client::Connection;
+use super::moments::us;
+use super::plan::OauthPlan;
+use super::spec::Oauth2;
+use super::template::as_text;
+
+/// The pair in use, so that not every request asks the store.
+#[derive(Default)]
+pub(crate) struct Tokens(Mutex<Option<TokenPair>>);
+
+/// Part of its life a token is used for.
+const USED_PERCENT: i64 = 80;
+
+impl Tokens {
+    pub fn cached(&self) -> Option<TokenPair> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, pair: &TokenPair) -> TokenPair {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pair.clone());
+        pair.clone()
+    }
+
+    /// A token to use now. `refused` is one the vendor has just refused.
+    pub async fn access(
+        &self,
+        connection: &Connection,
+        ctx: &Context,
+        auth: usize,
+        refused: Option<&Secret>,
+    ) -> Result<TokenPair> {
+        let auth = connection.plan.auth.get(auth);
+        let (Some(plan), Some(spec)) =
+            (auth.and_then(|a| a.oauth2.as_ref()), auth.and_then(|a| a.spec.oauth2.as_ref()))
+        else {
+            return Err(Error::bug("a way to sign in without oauth2"));
+        };
+        let account = plan.account.text(&|n| connection.value(n)).ok_or_else(|| {
+            Error::config("oauth2 needs an option that is not set: its account has no name")
+        })?;
+        let from = fingerprint(connection, spec);
+        let usable = |pair: &TokenPair| {
+            let due = pair.extra.get("renew_at_us").and_then(Value::as_i64);
+            let ours = pair.extra.get("from").and_then(Value::as_str) == Some(from.as_str());
+            ours && refused.is_none_or(|r| *r != pair.access)
+                && due.is_none_or(|due| ctx.clock.now_us() < due)
+        };
+        if let Some(pair) = self.cached().filter(usable) {
+            return Ok(pair);
+        }
+        if let Some(pair) = ctx.tokens.load(&account).await?.filter(usable) {
+            return Ok(self.keep(&pair));
+        }
+        let mut lease = ctx.tokens.lease(&account).await?;
+        let current = lease.current().await?;
+        if let Some(pair) = current.as_ref().filter(|pair| usable(pair)) {
+            return Ok(self.keep(pair));
+        }
+        // Credentials written anew into the pipeline win over a stored pair that came from others.
+        let current = current.filter(|p| p.extra.get("from").and_then(Value::as_str) == Some(from.as_str()));
+        let pair = buy(connection, ctx, plan, spec, current.as_ref(), &from).await?;
+        lease.save(&pair).await?;
+        Ok(self.keep(&pair))
+    }
+}
+
+/// Which credentials of the user a pair came from; not reversible.
+fn fingerprint(connection: &Connection, spec: &Oauth2) -> String {
+    let mut hash = Sha256::new();
+    for name in ["refresh_token", spec.code.as_deref().unwrap_or("code")] {
+        hash.update(connection.given.get(name).and_then(as_text).unwrap_or_default());
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+async fn buy(
+    connection: &Connection,
+    ctx: &Context,
+    plan: &OauthPlan,
+    spec: &Oauth2,
+    current: Option<&TokenPair>,
+    from: &str,
+) -> Result<TokenPair> {
+    let refresh = current
+        .and_then(|p| p.refresh.as_ref().map(|r| r.expose().to_owned()))
+        .or_else(|| connection.given.get("refresh_token").and_then(as_text));
+    let scope = |name: &str| match name {
+        "refresh_token" => refresh.clone().map(Value::String),
+        other => connection.value(other),
+    };
+    let body = match (&refresh, &plan.first) {
+        (Some(_), _) => plan.refresh.value(&scope),
+        (None, Some(first)) => first.value(&scope),
+        // Grants that need no refresh token (client credentials).
+        (None, None) => plan.refresh.value(&scope),
+    };
+    let url =
+        plan.url.text(&scope).ok_or_else(|| Error::config("token_url needs an option that is not set"))?;
+    let request = connection.token_request(&url, plan.method, spec.encoding, body.unwrap_or_default())?;
+    let vendor = &connection.plan.spec.name;
+    let answer = match ctx.http.send(request).await {
+        Ok(answer) => answer.bytes().await?,
+        Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Protocol | ErrorKind::NotFound) => {
+            return Err(Error::new(ErrorKind::Auth, format!("{vendor} did not renew the access token: {}", error.message()))
+                .hint("the refresh token may be used up or revoked: authorise again and put the new one into the pipeline")
+                .caused_by(error));
+        }
+        Err(error) => return Err(error),
+    };
+    // The answer is secret: nothing of it goes into a message but what is missing.
+    let missing = |what: &str| {
+        Error::new(ErrorKind::Auth, format!("{vendor} answered the token request without {what}"))
+            .hint("look at client id and secret, and authorise again")
+    };
+    let access =
+        plan.access_token.scalar(&answer).ok().flatten().ok_or_else(|| missing("an access token"))?;
+    let refresh = plan.refresh_token.scalar(&answer).ok().flatten().or(refresh);
+    let life = plan
+        .expires_in
+        .scalar(&answer)
+        .ok()
+        .flatten()
+        .and_then(|s| s.parse::<u64>().ok())
+        .map(|s| Duration::from_secs(s.min(86_400 * 3660)))
+        .or(plan.life);
+    let now = ctx.clock.now_us();
+    let mut kept = serde_json::Map::new();
+    for (name, path) in &plan.keep {
+        if let Some(value) = path.scalar(&answer).ok().flatten() {
+            kept.insert(name.clone(), value.into());
+        }
+    }
+    Ok(TokenPair {
+        access: Secret::new(access),
+        refresh: refresh.map(Secret::new),
+        expires_at_us: life.map(|life| now.saturating_add(us(life))),
+        extra: json!({
+            "from": from,
+            "renew_at_us": life.map(|life| now.saturating_add(us(life) / 100 * USED_PERCENT)),
+            "kept": kept,
+        }),
+    })
+}
