@@ -9,6 +9,7 @@ mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+pub mod whatsapp;
 pub mod yandex_metrica;
 
 /// Every built-in source. Explicit: a connector is here or it does not exist.
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     vec![
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
+        Box::new(whatsapp::WhatsappConnector),
         Box::new(yandex_metrica::YandexMetricaConnector),
     ]
 }

@@ -1,6 +1,7 @@
 //! Lines of a byte stream, in bounded memory.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use memchr::memchr;
 
@@ -30,12 +31,31 @@ pub(crate) struct Lines<R> {
     offset: u64,
     number: u64,
     max: usize,
+    last: Last,
+}
+
+/// The line given last, as a range of the buffer.
+#[derive(Clone, Default)]
+struct Last {
+    range: Range<usize>,
+    too_long: Option<u64>,
+    ended: bool,
+    offset: u64,
 }
 
 impl<R: Read> Lines<R> {
     /// `max`: the longest line given whole, in bytes.
     pub fn new(reader: R, max: usize) -> Self {
-        Self { reader, buffer: vec![0; CHUNK], start: 0, end: 0, offset: 0, number: 0, max }
+        Self {
+            reader,
+            buffer: vec![0; CHUNK],
+            start: 0,
+            end: 0,
+            offset: 0,
+            number: 0,
+            max,
+            last: Last::default(),
+        }
     }
 
     /// Counts offsets and lines from here: the reader stands behind what was read before.
@@ -59,7 +79,7 @@ impl<R: Read> Lines<R> {
         loop {
             if let Some(at) = memchr(b'\n', &self.buffer[scanned..self.end]) {
                 let range = self.start..scanned + at;
-                return Ok(Some(self.give(range, 1, None)));
+                return Ok(Some(self.give(range, 1)));
             }
             scanned = self.end;
             if self.end - self.start > self.max {
@@ -80,18 +100,25 @@ impl<R: Read> Lines<R> {
                     return Ok(None);
                 }
                 let range = self.start..self.end;
-                return Ok(Some(self.give(range, 0, None)));
+                return Ok(Some(self.give(range, 0)));
             }
             self.end += read;
         }
     }
 
-    fn give(&mut self, range: std::ops::Range<usize>, feed: usize, too_long: Option<u64>) -> Line<'_> {
-        let offset = self.offset;
-        self.number += 1;
+    /// The line that [`Lines::next`] gave last, once more.
+    pub fn last(&self) -> Line<'_> {
+        let Last { range, too_long, ended, offset } = self.last.clone();
+        Line { bytes: &self.buffer[range], too_long, ended, number: self.number, offset }
+    }
+
+    fn give(&mut self, range: Range<usize>, feed: usize) -> Line<'_> {
         self.start = range.end + feed;
-        self.offset += (range.len() + feed) as u64;
-        Line { number: self.number, offset, ended: feed == 1, too_long, bytes: &self.buffer[range] }
+        let length = (range.len() + feed) as u64;
+        self.last = Last { range, too_long: None, ended: feed == 1, offset: self.offset };
+        self.number += 1;
+        self.offset += length;
+        self.last()
     }
 
     /// The line that fills the buffer is too long: keeps its head and goes behind its end.
@@ -123,7 +150,8 @@ impl<R: Read> Lines<R> {
             }
         }
         self.offset += length + u64::from(ended);
-        Ok(Line { bytes: &self.buffer[..head], too_long: Some(length), ended, number: self.number, offset })
+        self.last = Last { range: 0..head, too_long: Some(length), ended, offset };
+        Ok(self.last())
     }
 }
 

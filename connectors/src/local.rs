@@ -1,7 +1,7 @@
 //! Files on this machine: found by pattern, opened through their compression.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,7 +134,15 @@ impl Read for Counted {
 
 impl Opened {
     pub fn open(path: &Path, compression: Compression) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+        Self::open_at(path, compression, 0)
+    }
+
+    /// Opens behind the first `plain` bytes of content, which must be there.
+    pub fn open_at(path: &Path, compression: Compression, plain: u64) -> Result<Self> {
+        let mut file = File::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+        if compression == Compression::None {
+            file.seek(SeekFrom::Start(plain)).map_err(|e| Error::io("read", path.display(), e))?;
+        }
         let packed = Arc::new(AtomicU64::new(0));
         let counted = Counted(file, packed.clone());
         let reader: Box<dyn Read + Send> = match compression {
@@ -147,7 +155,13 @@ impl Opened {
                 Box::new(decoder.map_err(|e| Error::io("open", path.display(), e))?)
             }
         };
-        Ok(Self { reader, path: path.display().to_string(), compression, packed, plain: 0 })
+        let mut opened = Self { reader, path: path.display().to_string(), compression, packed, plain: 0 };
+        if compression == Compression::None {
+            opened.plain = plain;
+        } else if let Err(e) = io::copy(&mut Read::by_ref(&mut opened).take(plain), &mut io::sink()) {
+            return Err(opened.error(e));
+        }
+        Ok(opened)
     }
 
     /// What went wrong while reading: a cut or damaged file is never a short read.

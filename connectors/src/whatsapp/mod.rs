@@ -1,0 +1,97 @@
+#![doc = include_str!("README.md")]
+
+mod config;
+mod file_inbox;
+mod flatten;
+mod inbox;
+mod read;
+mod signature;
+mod streams;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use throughline_core::{
+    Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, Mapping, Options, ReadRequest, ReadStream,
+    Result, Source, SourceConnector,
+};
+
+pub use config::Config;
+use config::Settings;
+use file_inbox::FileInbox;
+use flatten::Stream;
+
+use crate::{flow, local};
+
+/// `connector = "whatsapp"`.
+pub struct WhatsappConnector;
+
+impl SourceConnector for WhatsappConnector {
+    fn name(&self) -> &str {
+        "whatsapp"
+    }
+    fn summary(&self) -> &str {
+        "WhatsApp Business Cloud API: messages, statuses and consents from received webhooks"
+    }
+    fn readme(&self) -> &str {
+        include_str!("README.md")
+    }
+    fn schema(&self) -> serde_json::Value {
+        schemars::schema_for!(Config).to_value()
+    }
+    fn catalog(&self) -> Catalog {
+        streams::catalog()
+    }
+    fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
+        Ok(Arc::new(Whatsapp { settings: Settings::new(options)? }))
+    }
+}
+
+struct Whatsapp {
+    settings: Settings,
+}
+
+#[async_trait]
+impl Source for Whatsapp {
+    async fn check(&self, _ctx: &Context) -> Result<CheckReport> {
+        let Settings { base_dir, inbox, app_secret, .. } = &self.settings;
+        let found = local::find(base_dir, inbox)?;
+        if found.is_empty() {
+            return Err(local::not_found(base_dir, inbox));
+        }
+        let mut bytes = 0;
+        for path in &found {
+            bytes += local::Stamp::of(path)?.bytes;
+        }
+        let mut report = CheckReport::default();
+        report.facts.push(("inbox files".into(), found.len().to_string()));
+        report.facts.push(("bytes".into(), bytes.to_string()));
+        if app_secret.is_none() {
+            report.warnings.push(
+                "without `app_secret` signatures are not checked: anybody may have written the inbox".into(),
+            );
+        }
+        Ok(report)
+    }
+
+    fn catalog(&self) -> Catalog {
+        streams::catalog()
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
+        streams::mappings()
+    }
+
+    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
+        let Some(stream) = Stream::of_name(&request.stream) else {
+            return Err(Error::bug(format!("WhatsApp has no stream {:?}", request.stream)));
+        };
+        let (settings, cancel) = (self.settings.clone(), ctx.cancel.clone());
+        Ok(flow::blocking(move |out| {
+            let Settings { base_dir, inbox, app_secret, accept_replaced } = settings;
+            let inbox = FileInbox::open(&base_dir, &inbox, request.checkpoint.as_ref(), accept_replaced)?;
+            let reader = read::Reader { stream, app_secret, max_pages: request.max_pages, cancel };
+            reader.run(Box::new(inbox), out)
+        }))
+    }
+}
