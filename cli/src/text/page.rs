@@ -36,7 +36,12 @@ pub async fn write_page(pipeline: &Pipeline, last: &LastEpoch, report: &RunRepor
 
 async fn page(pipeline: &Pipeline, last: &LastEpoch, report: &RunReport) -> Result<String> {
     let channels = Channels::read(last).await?;
-    let methods = counts(last, "SELECT match_method, CAST(count(*) AS BIGINT) FROM inquiries GROUP BY match_method ORDER BY 2 DESC, 1").await?;
+    let methods = counts(
+        last,
+        "SELECT match_method, n FROM (SELECT match_method, CAST(count(*) AS BIGINT) AS n FROM inquiries \
+         GROUP BY match_method) ORDER BY n DESC, match_method",
+    )
+    .await?;
     let days = counts(
         last,
         "SELECT CAST(date AS VARCHAR), CAST(sum(inquiries) AS BIGINT) FROM channel_daily \
