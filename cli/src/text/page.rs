@@ -44,8 +44,8 @@ async fn page(pipeline: &Pipeline, last: &LastEpoch, report: &RunReport) -> Resu
     .await?;
     let days = counts(
         last,
-        "SELECT CAST(date AS VARCHAR), CAST(sum(inquiries) AS BIGINT) FROM channel_daily \
-         WHERE model = (SELECT min(model) FROM channel_daily) GROUP BY date ORDER BY date",
+        "SELECT CAST(date AS VARCHAR) AS day, n FROM (SELECT date, CAST(sum(inquiries) AS BIGINT) AS n \
+         FROM channel_daily WHERE model = (SELECT min(model) FROM channel_daily) GROUP BY date) ORDER BY day",
     )
     .await?;
     let mut out = String::new();

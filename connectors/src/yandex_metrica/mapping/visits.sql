@@ -5,7 +5,7 @@ SELECT 'ym:' || $counter || ':' || substr("ym:s:dateTime", 1, 4) || ':' || "ym:s
                 parse_instant("ym:s:dateTime", time_zone))                         AS started_at,
        $counter                                                                   AS account,
        coalesce(bare_token(json_list("ym:s:parsedParamsKey2", '[*]')[
-                    array_position(json_list("ym:s:parsedParamsKey1", '[*]'), $token_param)]),
+                    CAST(array_position(json_list("ym:s:parsedParamsKey1", '[*]'), $token_param) AS BIGINT)]),
                 bare_token(url_param("ym:s:startURL", $token_param)))             AS token,
        nullif(nullif("ym:s:clientID", ''), '0')                                   AS ym_client_id,
        nullif("ym:s:<attribution>TrafficSource", '')                              AS traffic_type,
