@@ -3,6 +3,7 @@
 //! Most vendors are a manifest and a few SELECTs; the runtime that reads them is [`manifest`]. What
 //! every one of them shares, from bytes to columns, is [`records`].
 
+pub mod amocrm;
 pub mod file;
 mod flow;
 mod lines;
@@ -15,6 +16,7 @@ pub mod yandex_metrica;
 /// Every built-in source. Explicit: a connector is here or it does not exist.
 pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     vec![
+        Box::new(amocrm::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(whatsapp::WhatsappConnector),
