@@ -32,7 +32,10 @@ pub async fn run(args: &CheckArgs, output: &Output) -> Outcome {
     let mut parts = Vec::new();
     let mut errors: Vec<Error> = Vec::new();
     // Planning every mapping and transform over empty tables finds wrong SQL without a network.
-    run::check_sql(&pipeline).await?;
+    let wrong = throughline_engine::pipeline::check_sql(&pipeline, &std::env::temp_dir()).await?;
+    if !wrong.is_empty() {
+        return Err(wrong.into());
+    }
     if args.offline {
         for source in &pipeline.sources {
             parts.push(offline("source", &source.name, &source.connector, None));

@@ -52,9 +52,8 @@ pub fn sources(top: &Section<'_>, registry: &Registry, secrets: &Secrets<'_>) ->
         let catalog = source.catalog();
         let known: Vec<&str> = catalog.streams.iter().map(|s| s.name.as_str()).collect();
         let chosen = streams.map(|list| choose(&section, list, &known, "stream"));
-        for mapping in source.mappings() {
-            check_mapping(&section, value, &who, &mapping);
-        }
+        let mapping_texts =
+            source.mappings().iter().map(|mapping| check_mapping(&section, value, &who, mapping)).collect();
         let selected = |name: &&&str| chosen.as_ref().is_none_or(|c| c.iter().any(|x| x == **name));
         entries.push(SourceEntry {
             name,
@@ -62,6 +61,7 @@ pub fn sources(top: &Section<'_>, registry: &Registry, secrets: &Secrets<'_>) ->
             streams: known.iter().filter(selected).map(ToString::to_string).collect(),
             source,
             on_incomplete,
+            mapping_texts,
             place: top.report.source.place(value.span().start),
         });
     }
@@ -182,7 +182,7 @@ fn choose(section: &Section<'_>, list: At<Vec<At<&str>>>, known: &[&str], what: 
 }
 
 /// A mapping comes from the connector, but its SQL may be the user's: then errors point into it.
-fn check_mapping(section: &Section<'_>, owner: &Value<'_>, who: &str, mapping: &Mapping) {
+fn check_mapping(section: &Section<'_>, owner: &Value<'_>, who: &str, mapping: &Mapping) -> SqlText {
     if !tables::is_canonical(&mapping.into) {
         let hint = suggest::hint(&mapping.into, "canonical tables", tables::canonical_names());
         let span = owner.get_ref().as_table().and_then(|t| find_text(t, &mapping.into)).map(|v| v.span());
@@ -204,6 +204,7 @@ fn check_mapping(section: &Section<'_>, owner: &Value<'_>, who: &str, mapping: &
             }
         }
     }
+    text
 }
 
 /// The string value, however deep, that reads `wanted`.

@@ -30,6 +30,7 @@ use throughline_core::{DynSink, DynSource, Place, Redactor};
 
 pub use plan::check_sql;
 pub use schema::schema;
+pub use sql_text::SqlText;
 pub(crate) use section::Section;
 pub use settings::EngineSettings;
 pub use throughline_http::HttpSettings;
@@ -76,6 +77,8 @@ pub struct SourceEntry {
     /// Streams to read, in the catalog's order: those named by `streams`, else all.
     pub streams: Vec<String>,
     pub on_incomplete: OnIncomplete,
+    /// Where each of the source's mappings is written, in their order: for errors that planning finds.
+    pub mapping_texts: Vec<SqlText>,
     /// Its `[[source]]` line.
     pub place: Place,
 }

@@ -1,28 +1,28 @@
-//! Plans every transform without running it: unknown columns, functions and wrong types, before any
-//! row is read.
+//! Plans every mapping and transform without running it, over empty tables: unknown columns, functions
+//! and wrong types, before any row is read.
 //!
 //! [`super::load`] is quick and touches no SQL engine; `throughline check` and a run call this next.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use throughline_core::canonical;
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
 
-use super::{Pipeline, Stage};
+use super::{Pipeline, SourceEntry, Stage};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::{land, suggest};
 
 /// Decimals of money while the reporting currency is not known: planning needs a type, not a value.
 const MONEY_SCALE: i8 = 2;
 
-/// Everything that planning finds wrong with the pipeline's transforms.
+/// Everything that planning finds wrong with the pipeline's SQL.
 ///
 /// # Errors
 /// The engine could not be set up at all (kind `Io`); what is wrong with the SQL is in the list.
 pub async fn check_sql(pipeline: &Pipeline, spill_dir: &Path) -> throughline_core::Result<Diagnostics> {
     let mut found: Vec<Diagnostic> = Vec::new();
-    if pipeline.transforms.is_empty() {
-        return Ok(Diagnostics::default());
-    }
     let session = || {
         LocalEngine::new(LocalOptions {
             memory_bytes: pipeline.engine.memory_bytes,
@@ -30,6 +30,12 @@ pub async fn check_sql(pipeline: &Pipeline, spill_dir: &Path) -> throughline_cor
             threads: 1,
         })
     };
+    for source in &pipeline.sources {
+        plan_mappings(&session()?, source, &mut found).await?;
+    }
+    if pipeline.transforms.is_empty() {
+        return Ok(Diagnostics::new(found));
+    }
     let (early, late) = (session()?, session()?);
     for table in canonical::TABLES {
         early.bind(table.name, &empty(table.schema())).await?;
@@ -63,7 +69,41 @@ pub async fn check_sql(pipeline: &Pipeline, spill_dir: &Path) -> throughline_cor
     Ok(Diagnostics::new(found))
 }
 
-fn empty(schema: arrow::datatypes::SchemaRef) -> TableRef {
+/// A mapping reads its streams' contract columns and gives columns of its canonical table.
+async fn plan_mappings(
+    engine: &LocalEngine,
+    source: &SourceEntry,
+    found: &mut Vec<Diagnostic>,
+) -> throughline_core::Result<()> {
+    let catalog = source.source.catalog();
+    for stream in &catalog.streams {
+        let columns = stream.columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), true));
+        let columns = Schema::new(columns.collect::<Vec<_>>());
+        engine.bind(&stream.name, &empty(land::with_own_columns(&Arc::new(columns)))).await?;
+    }
+    for (mapping, text) in source.source.mappings().iter().zip(&source.mapping_texts) {
+        // Of files that are not there yet nobody knows the columns.
+        if mapping.from.iter().any(|s| catalog.stream(s).is_none_or(|s| s.columns.is_empty())) {
+            continue;
+        }
+        let who = format!("source \"{}\"", source.name);
+        match engine.describe(&mapping.sql, &mapping.params).await {
+            Err(error) => found.push(text.diagnose(&who, &error)),
+            Ok(given) => {
+                let Some(table) = canonical::table(&mapping.into) else { continue };
+                for field in given.fields().iter().filter(|f| table.column(f.name()).is_none()) {
+                    let message = format!("{who}: \"{}\" has no column \"{}\"", table.name, field.name());
+                    let hint =
+                        suggest::hint(field.name(), "its columns", table.columns.iter().map(|c| c.name));
+                    found.push(text.diagnose_name(field.name(), message).hint(hint));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn empty(schema: SchemaRef) -> TableRef {
     TableRef::Rows { schema, batches: Vec::new() }
 }
 

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use case::{CaseReport, run_case};
 pub use inputs::inputs_hash;
-pub use plan::check_sql;
 pub use report::{
     BookReport, Completeness, RunError, RunReport, RunStatus, SinkReport, StreamReport, TableReport,
     completeness,

@@ -48,7 +48,9 @@ impl Outcome {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loaded { name, next_us: Some(next), .. } => write!(f, "{name}: next run {}", instant(*next)),
+            Self::Loaded { name, next_us: Some(next), .. } => {
+                write!(f, "{name}: next run {}", instant(*next))
+            }
             Self::Loaded { name, next_us: None, .. } => write!(f, "{name}: no [schedule], runs only by hand"),
             Self::Broken { path, diagnostics, kept } => {
                 let kept = if *kept { "; the version before it keeps running" } else { "" };

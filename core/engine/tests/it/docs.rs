@@ -47,7 +47,9 @@ async fn examples_are_accepted() {
 #[test]
 fn every_key_is_documented() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let text = ["pipeline-file.md", "scheduling.md"].map(|p| std::fs::read_to_string(docs.join(p)).unwrap()).concat();
+    let text = ["pipeline-file.md", "scheduling.md"]
+        .map(|p| std::fs::read_to_string(docs.join(p)).unwrap())
+        .concat();
     let schema = throughline_engine::pipeline::schema(&registry());
     for section in ["pipeline", "schedule", "http", "engine", "transform", "test"] {
         let about = &schema["properties"][section];

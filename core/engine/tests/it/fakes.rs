@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{
-    BatchStream, Capabilities, Catalog, CheckReport, Committable, ConfigErrors, Context, DynSink, DynSource,
-    Error, Guarantee, Mapping, Options, PointerAt, ReadRequest, ReadStream, Receipt, Result, Secret, Sink,
-    SinkConnector, Source, SourceConnector, StreamSpec, Table, TxnId,
+    BatchStream, Capabilities, Catalog, CheckReport, ColumnSpec, ColumnType, Committable, ConfigErrors,
+    Context, DynSink, DynSource, Error, Guarantee, Mapping, Options, PointerAt, ReadRequest, ReadStream,
+    Receipt, Result, Secret, Sink, SinkConnector, Source, SourceConnector, StreamSpec, Table, TxnId,
 };
 use throughline_engine::registry::Registry;
 
@@ -78,7 +78,7 @@ impl SourceConnector for Crm {
         schemars::schema_for!(CrmOptions).to_value()
     }
     fn catalog(&self) -> Catalog {
-        streams(&["leads", "contacts", "events"])
+        streams(&["leads", "contacts", "events"], &["id".to_owned()])
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
         let parsed: CrmOptions = parse_options(&options.value)?;
@@ -108,6 +108,9 @@ struct FileOptions {
     into: String,
     /// One SELECT over `file`.
     mapping: Option<String>,
+    /// Columns of the file; none: it is not there yet.
+    #[serde(default)]
+    columns: Vec<String>,
 }
 
 impl SourceConnector for Files {
@@ -124,7 +127,7 @@ impl SourceConnector for Files {
         schemars::schema_for!(FileOptions).to_value()
     }
     fn catalog(&self) -> Catalog {
-        streams(&["file"])
+        streams(&["file"], &[])
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
         let parsed: FileOptions = parse_options(&options.value)?;
@@ -135,16 +138,18 @@ impl SourceConnector for Files {
             origin: "mapping".into(),
             params: Vec::new(),
         };
-        Ok(Arc::new(Fixed { catalog: self.catalog(), mappings: vec![mapping] }))
+        Ok(Arc::new(Fixed { catalog: streams(&["file"], &parsed.columns), mappings: vec![mapping] }))
     }
 }
 
-fn streams(names: &[&str]) -> Catalog {
+fn streams(names: &[&str], columns: &[String]) -> Catalog {
+    let column =
+        |name: &String| ColumnSpec { name: name.clone(), kind: ColumnType::Text, doc: String::new() };
     let one = |name: &&str| StreamSpec {
         name: (*name).to_owned(),
         doc: String::new(),
         key: Vec::new(),
-        columns: Vec::new(),
+        columns: columns.iter().map(column).collect(),
         restates: None,
         capabilities: Capabilities::default(),
     };

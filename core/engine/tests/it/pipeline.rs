@@ -246,6 +246,29 @@ sql = "SELECT conversion_id, model, sum(net) AS net FROM attribution GROUP BY 1,
     assert!(found.render(false).contains("did you mean \"value_minor\""), "{}", found.render(false));
 }
 
+#[tokio::test]
+async fn planning_reads_mappings_too_where_the_columns_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |columns: &str| {
+        format!(
+            "[[source]]\nconnector = \"file\"\npath = \"c.csv\"\ninto = \"costs\"\ncolumns = {columns}\n\
+             mapping = \"\"\"\nSELECT CAST(day AS DATE) AS day,\n       spent AS cost_minr\n  FROM file\n\"\"\"\n"
+        )
+    };
+    let plan = async |text: String| check_sql(&read_good(&text), dir.path()).await.unwrap();
+    assert!(plan(with("[]")).await.is_empty(), "the file is not there yet");
+    let found = plan(with("[\"day\", \"spend\"]")).await;
+    assert_eq!(
+        found.to_string().split(';').next(),
+        Some("shop.toml:8:8: source \"file\": column \"spent\" does not exist")
+    );
+    let found = plan(with("[\"day\", \"spent\"]")).await;
+    assert_eq!(
+        found.to_string(),
+        "shop.toml:8:17: source \"file\": \"costs\" has no column \"cost_minr\"; did you mean \"cost_minor\"?"
+    );
+}
+
 #[test]
 fn no_text_makes_it_panic() {
     // Every prefix of a file, and every file with one character gone: cut and mistyped in all places.

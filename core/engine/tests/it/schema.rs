@@ -53,12 +53,16 @@ fn validate(root: &Json, schema: &Json, value: &Json, path: &str, wrong: &mut Ve
                 true
             }
             "if" => {
-                if good(rule) && let Some(then) = rules.get("then") {
+                if good(rule)
+                    && let Some(then) = rules.get("then")
+                {
                     validate(root, then, value, path, wrong);
                 }
                 true
             }
-            "required" => list("required").all(|key| value.get(key.as_str().unwrap()).is_some() || !value.is_object()),
+            "required" => {
+                list("required").all(|key| value.get(key.as_str().unwrap()).is_some() || !value.is_object())
+            }
             "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().unwrap()),
             "minItems" => value.as_array().is_none_or(|v| v.len() as u64 >= rule.as_u64().unwrap()),
@@ -87,7 +91,8 @@ fn validate(root: &Json, schema: &Json, value: &Json, path: &str, wrong: &mut Ve
                 }
                 true
             }
-            "$schema" | "$defs" | "title" | "description" | "default" | "then" | "format" | "pattern" | "examples" => true,
+            "$schema" | "$defs" | "title" | "description" | "default" | "then" | "format" | "pattern"
+            | "examples" => true,
             other => panic!("the validator does not know {other}"),
         };
         if !ok {
