@@ -2,6 +2,7 @@
 -- than a state that follows it.
 SELECT platform, message_id, conversation_id, channel_account, business_number, user_type, user_value, user_id,
   phone_e164, sender_kind, operator_id, price_category, failed_code, first_us, clicked_us, read_us, delivered_us,
+  CASE WHEN sent_us IS NULL THEN 0 ELSE 1 END AS sent_reported,
   CASE
     WHEN sent_us IS NULL THEN delivered_us
     WHEN delivered_us < sent_us THEN delivered_us

@@ -40,8 +40,13 @@ FROM (
     m.ad_id, m.ad_headline, m.ctwa_clid, m.template_id, m.ab_variant, m.csat,
     coalesce(m.bot_handover, false) AS bot_handover,
     s.price_category,
-    CASE WHEN coalesce(m.direction, 'out') = 'out' AND s.sent_us IS NULL THEN coalesce(m.ts_us, s.first_us)
-      ELSE s.sent_us END AS sent_us,
+    -- Accepted by the platform is sent, unless the platform says when.
+    CASE
+      WHEN m.direction = 'in' THEN NULL
+      WHEN s.sent_us IS NULL THEN coalesce(m.ts_us, s.first_us)
+      WHEN s.sent_reported = 0 AND m.ts_us < s.sent_us THEN m.ts_us
+      ELSE s.sent_us
+    END AS sent_us,
     s.delivered_us, s.read_us, s.failed_us, s.failed_code, s.clicked_us
   FROM c_messages AS m
   FULL JOIN x_status AS s ON s.platform = m.platform AND s.message_id = m.message_id

@@ -26,3 +26,14 @@ async fn step_times() {
     eprintln!("{:>6} ms {} and the rest", last.0.elapsed().as_millis(), last.1);
     eprintln!("{:>6} ms in all", begun.elapsed().as_millis());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_visits_take_seconds() {
+    let world = crate::properties::tangle(5, 20_000);
+    let begun = Instant::now();
+    let done = world.run().await;
+    let took = begun.elapsed();
+    eprintln!("20,000 visits, as many messages, 10,000 deals: {} ms", took.as_millis());
+    assert_eq!(done.one("SELECT count(*) FROM visits").await, "20000");
+    assert!(took.as_secs() < 120, "{took:?}: something grows faster than its input");
+}
