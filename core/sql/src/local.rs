@@ -174,7 +174,8 @@ impl LocalEngine {
         joins: Joins,
     ) -> Result<(SessionState, Arc<dyn ExecutionPlan>), Failure> {
         let state = self.state(joins);
-        let physical = state.create_physical_plan(plan).await?;
+        // The plan is optimised already (`checked`); `create_physical_plan` of the state would do it again.
+        let physical = state.query_planner().create_physical_plan(plan, &state).await?;
         Ok((state, physical))
     }
 
@@ -230,7 +231,7 @@ impl SqlEngine for LocalEngine {
     ) -> Result<Written> {
         let in_step = |e: Error| e.with("step", step);
         let plan = self.plan(select, params).await.map_err(in_step)?;
-        self.checked(plan.clone(), select).map_err(in_step)?;
+        let plan = self.checked(plan, select).map_err(in_step)?;
         let written = match self.write_once(&plan, Joins::Hashed, folder).await {
             Err(e) if e.exhausted() => {
                 tracing::debug!(step, "out of memory: once more with sorted joins");
@@ -243,7 +244,7 @@ impl SqlEngine for LocalEngine {
 
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream> {
         let plan = self.plan(select, params).await?;
-        self.checked(plan.clone(), select)?;
+        let plan = self.checked(plan, select)?;
         let started = match self.start(&plan, Joins::Hashed).await {
             Err(e) if e.exhausted() => self.start(&plan, Joins::Sorted).await,
             other => other,
