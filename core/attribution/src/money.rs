@@ -187,7 +187,7 @@ async fn check_amounts(
 pub(crate) fn day_text(day: i64) -> String {
     i32::try_from(day)
         .ok()
-        .and_then(|d| chrono::NaiveDate::from_epoch_days(d))
+        .and_then(chrono::NaiveDate::from_epoch_days)
         .map_or_else(|| format!("day {day}"), |d| d.to_string())
 }
 

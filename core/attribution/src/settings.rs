@@ -274,7 +274,7 @@ impl Settings {
                 );
             }
         }
-        if let (Some(from), Some(to)) = (self.from_us(), self.to_us())
+        if let (Some(from), Some(to)) = (self.begin_us(), self.end_us())
             && from >= to
         {
             wrong("/to".into(), "the report would end before it begins".into());
@@ -316,10 +316,10 @@ impl Settings {
     pub(crate) fn response_window_us(&self) -> i64 {
         (self.response_window_hours * US_PER_HOUR).round() as i64
     }
-    pub(crate) fn from_us(&self) -> Option<i64> {
+    pub(crate) fn begin_us(&self) -> Option<i64> {
         self.from.as_deref().and_then(parse_instant)
     }
-    pub(crate) fn to_us(&self) -> Option<i64> {
+    pub(crate) fn end_us(&self) -> Option<i64> {
         self.to.as_deref().and_then(parse_instant)
     }
     pub(crate) fn transforms(&self) -> Vec<Transform> {
