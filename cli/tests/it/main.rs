@@ -1,5 +1,11 @@
 //! Tests of the whole program, most of them through the binary as users run it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+// The command line itself, so that documented commands are read as the program reads them.
+#[path = "../../src/args.rs"]
+#[allow(dead_code)]
+mod args;
+mod blocks;
 mod command;
+mod docs;
 mod floors;
