@@ -9,3 +9,4 @@ mod blocks;
 mod command;
 mod docs;
 mod floors;
+mod studio;

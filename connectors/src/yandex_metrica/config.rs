@@ -1,5 +1,7 @@
 //! Options of a `yandex_metrica` source.
 
+use std::time::Duration;
+
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use schemars::JsonSchema;
@@ -44,6 +46,11 @@ pub struct Config {
     pub token_param: String,
     /// IANA name of the counter's time zone. Without it Metrica is asked.
     pub time_zone: Option<String>,
+    /// Seconds before the first question whether a log request is ready; later pauses grow from it to two
+    /// minutes. Default 20: small logs take about that long.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 0, max = 600))]
+    pub poll_after_s: u32,
     /// Whether a part must have as many bytes as Metrica announced. Default true.
     #[serde(default = "yes")]
     pub verify_size: bool,
@@ -92,6 +99,9 @@ fn four() -> u32 {
 fn thirty_one() -> u32 {
     31
 }
+fn twenty() -> u32 {
+    20
+}
 fn yes() -> bool {
     true
 }
@@ -115,6 +125,7 @@ pub(crate) struct Settings {
     pub hit_fields: Vec<String>,
     pub token_param: String,
     pub time_zone: Option<Tz>,
+    pub poll_after: Duration,
     pub verify_size: bool,
     pub base_url: String,
 }
@@ -135,6 +146,9 @@ impl Settings {
         }
         if !(1..=365).contains(&config.request_days) {
             wrong(format!("{} is not from 1 to 365", config.request_days), "/request_days");
+        }
+        if config.poll_after_s > 600 {
+            wrong(format!("{} is not from 0 to 600", config.poll_after_s), "/poll_after_s");
         }
         if config.token_param.is_empty() {
             wrong("a parameter has a name".into(), "/token_param");
@@ -193,6 +207,7 @@ impl Settings {
             hit_fields,
             token_param: config.token_param,
             time_zone,
+            poll_after: Duration::from_secs(config.poll_after_s.into()),
             verify_size: config.verify_size,
             base_url: config.base_url.trim_end_matches('/').to_owned(),
         })

@@ -21,7 +21,8 @@ use crate::flow::Out;
 const DOWNLOADS: u32 = 3;
 /// Prepared logs of a big counter take an hour or two; after this long something is stuck.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
-const FIRST_WAIT: Duration = Duration::from_secs(20);
+/// Pauses grow from at least this, whatever the first one was.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Reader {
@@ -149,7 +150,7 @@ impl Reader {
         days: Days,
         landed_parts: bool,
     ) -> Result<LogRequest> {
-        let (mut wait, mut waited, mut again) = (FIRST_WAIT, Duration::ZERO, 0);
+        let (mut wait, mut waited, mut again) = (self.settings.poll_after, Duration::ZERO, 0);
         loop {
             let id = order.request_id;
             match order.status {
@@ -168,7 +169,7 @@ impl Reader {
                     }
                     self.pause(wait, id).await?;
                     waited += wait;
-                    wait = (wait * 3 / 2).min(LONGEST_WAIT);
+                    wait = (wait * 3 / 2).clamp(LEAST_WAIT, LONGEST_WAIT);
                     order = self.client.status(id).await?;
                 }
                 // It is gone: failed at Metrica, or somebody cleaned or stopped it.
