@@ -86,17 +86,17 @@ fn last_line(report: &RunReport) -> String {
 
 fn stream_row(stream: &StreamReport) -> Vec<String> {
     let complete = match (&stream.error, stream.completeness) {
-        (Some(_), _) => paint(BAD, "failed"),
-        (None, Completeness::Complete) => paint(GOOD, "complete"),
-        (None, Completeness::Incomplete) => paint(BAD, "incomplete"),
-        (None, Completeness::Unknown) => "unknown".to_owned(),
+        (Some(_), _) => "FAILED",
+        (None, Completeness::Complete) => "complete",
+        (None, Completeness::Incomplete) => "INCOMPLETE",
+        (None, Completeness::Unknown) => "unknown",
     };
     vec![
         format!("{}.{}", stream.source, stream.stream),
         stream.rows.to_string(),
         if stream.rejected == 0 { String::new() } else { stream.rejected.to_string() },
         stream.mode.clone(),
-        complete,
+        complete.to_owned(),
         format!("{:.1} s", stream.elapsed_ms as f64 / 1000.0),
     ]
 }

@@ -76,7 +76,8 @@ struct Again {
     throttled: bool,
 }
 
-/// `[http] clock`: always the same instant; a pause takes as long as it takes on the other clock.
+/// Always the same instant, of `[http] clock` or of the recording: which windows a stream asks for must not
+/// depend on how long another one waited. A pause takes as long as it takes on the other clock.
 struct StandingClock {
     now_us: InstantUs,
     pauses: Arc<dyn Clock>,
@@ -106,7 +107,7 @@ impl Client {
         redactor: Redactor,
     ) -> Result<Self> {
         settings.check()?;
-        let mut started_at_us = clock.now_us();
+        let mut started_at_us = settings.clock.map_or_else(|| clock.now_us(), |at| at.0);
         let mut recorder = None;
         let transport = if let Some(path) = &settings.replay {
             let cassette = Cassette::open(path, &redactor)?;
@@ -143,12 +144,14 @@ impl Client {
         redactor: Redactor,
     ) -> Result<(Self, Arc<dyn Clock>)> {
         let mut client = Self::new(settings, limits, clock, redactor)?;
+        let mut standing_at = settings.clock.map(|at| at.0);
         if let Transport::Replay(cassette) = &*client.transport {
             client.clock = Arc::new(cassette.clock());
+            standing_at = standing_at.or(Some(cassette.recorded_at_us()));
         }
         // Only the run's clock stands still: pauses between requests must pass on one that goes.
-        let clock: Arc<dyn Clock> = match settings.clock {
-            Some(at) => Arc::new(StandingClock { now_us: at.0, pauses: client.clock.clone() }),
+        let clock: Arc<dyn Clock> = match standing_at {
+            Some(now_us) => Arc::new(StandingClock { now_us, pauses: client.clock.clone() }),
             None => client.clock.clone(),
         };
         Ok((client, clock))

@@ -20,6 +20,12 @@ pub async fn inputs_hash(
     };
     add(env!("CARGO_PKG_VERSION").as_bytes());
     add(pipeline.text.as_bytes());
+    // A mapping may come from a file of its own, and changes with the program.
+    for mapping in pipeline.sources.iter().flat_map(|s| s.source.mappings()) {
+        add(mapping.into.as_bytes());
+        add(mapping.sql.as_bytes());
+        add(format!("{:?}", mapping.params).as_bytes());
+    }
     for (source, stream, generation) in generations {
         add(source.as_bytes());
         add(stream.as_bytes());

@@ -149,7 +149,7 @@ pub(crate) async fn derive(
         let written = early
             .write(&transform.name, &transform.sql, &[], &target)
             .await
-            .map_err(|e| e.with("transform", &transform.name))?;
+            .map_err(|e| transform.text.locate(e).with("transform", &transform.name))?;
         let table = match throughline_core::canonical::table(&transform.name) {
             Some(canonical) => as_canonical(early.as_ref(), canonical, &transform.sql, &target).await?,
             None => written.table(),
@@ -191,7 +191,7 @@ pub(crate) async fn derive(
         let written = engine
             .write(&transform.name, &transform.sql, &[], &target)
             .await
-            .map_err(|e| e.with("transform", &transform.name))?;
+            .map_err(|e| transform.text.locate(e).with("transform", &transform.name))?;
         engine.bind(&transform.name, &written.table()).await?;
         stored.retain(|t| t.name != transform.name);
         stored.push(own_table(&transform.name, &written, state_dir)?);
