@@ -307,7 +307,8 @@ async fn credits(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
             runner.step("x_path", select).await?;
         }
     }
-    step!(runner, "x_share", "76_shares.sql");
+    // Read once, by the next step: written nowhere.
+    runner.view("x_share", include_str!("steps/76_shares.sql")).await?;
     step!(runner, "x_credit", "77_credits.sql");
     Ok(())
 }
@@ -316,7 +317,7 @@ async fn costs_and_days(runner: &mut Runner<'_>) -> Result<()> {
     step!(runner, "x_campaign_channel", "80_campaign_channels.sql");
     step!(runner, "x_named_campaign", "81_named_campaigns.sql");
     step!(runner, "x_numbered_campaign", "82_numbered_campaigns.sql");
-    step!(runner, "x_cost_named", "83_costs_named.sql");
+    runner.view("x_cost_named", include_str!("steps/83_costs_named.sql")).await?;
     step!(runner, "x_touch_day", "84_touch_days.sql");
     step!(runner, "x_cost", "85_costs.sql");
     step!(runner, "x_person_contact", "86_person_contacts.sql");

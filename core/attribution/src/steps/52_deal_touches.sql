@@ -12,6 +12,7 @@ LEFT JOIN (
   FROM x_deal AS d
   JOIN x_touch_raw AS t ON t.person = d.person
   WHERE t.ts_us >= d.created_us - $lookback_us AND t.ts_us <= d.created_us
+    AND (d.source IS NOT NULL OR d.campaign IS NOT NULL)
 ) AS seen ON seen.deal_id = d.deal_id
 WHERE seen.deal_id IS NULL AND d.person IS NOT NULL AND $deal_source_touches
   AND (d.source IS NOT NULL OR d.campaign IS NOT NULL)

@@ -37,3 +37,51 @@ fn keys_and_partitions_are_columns() {
         }
     }
 }
+
+/// docs/portable-sql.md: one SELECT a file, nothing that engines read differently.
+#[test]
+fn steps_keep_to_portable_sql() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/steps");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with("--")).collect();
+        let code = code.join("\n");
+        assert!(code.starts_with("SELECT"), "{name}: a step is one SELECT");
+        // Only what stands outside of text literals counts.
+        let bare: String = code.split('\'').step_by(2).collect::<Vec<_>>().join("''");
+        let lower = bare.to_lowercase();
+        for word in [
+            ";",
+            "::",
+            "select *",
+            "not in (",
+            " using (",
+            "qualify",
+            "filter (",
+            "regexp",
+            "interval",
+            "recursive",
+            "ilike",
+            "group by all",
+            "epoch",
+            "arrow_cast",
+            "now()",
+            "current_",
+            "random(",
+            "limit ",
+        ] {
+            assert!(!lower.contains(word), "{name}: `{word}` is not portable");
+        }
+        // A division is one of floats, made so on both sides.
+        for (at, _) in bare.match_indices('/') {
+            let divisor = bare[at + 1..].trim_start();
+            let float = ["CAST(", "sum(decay)", "leads ", "sales "].iter().any(|d| divisor.starts_with(d));
+            assert!(float, "{name}: a divisor without CAST: {}", &divisor[..divisor.len().min(40)]);
+        }
+        files += 1;
+    }
+    assert!(files > 60, "{files} steps");
+}

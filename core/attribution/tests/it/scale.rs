@@ -9,7 +9,7 @@ use crate::support::World;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "prints times, checks nothing"]
 async fn step_times() {
-    let world = World::default();
+    let world = crate::properties::tangle(5, std::env::var("SIZE").map_or(10, |s| s.parse().unwrap()));
     let last = std::sync::Arc::new(Mutex::new((Instant::now(), String::from("start"))));
     let seen = last.clone();
     let begun = Instant::now();
