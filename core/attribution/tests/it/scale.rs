@@ -3,8 +3,6 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::support::World;
-
 /// `cargo test -p throughline-attribution --test it step_times -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "prints times, checks nothing"]
@@ -35,5 +33,5 @@ async fn twenty_thousand_visits_take_seconds() {
     let took = begun.elapsed();
     eprintln!("20,000 visits, as many messages, 10,000 deals: {} ms", took.as_millis());
     assert_eq!(done.one("SELECT count(*) FROM visits").await, "20000");
-    assert!(took.as_secs() < 120, "{took:?}: something grows faster than its input");
+    assert!(took.as_secs() < 300, "{took:?}: something grows faster than its input");
 }
