@@ -16,6 +16,7 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
@@ -35,6 +36,8 @@ use crate::records::{Found, Limits, Path, RecordsBuilder};
 
 /// Times a list may outrun us within one read before that is an error.
 const PATIENCE: u32 = 10;
+/// Times an answer that came cut off is asked for.
+const ASKED: u32 = 4;
 
 /// Reads the pages of one stream, one at a time.
 pub(crate) struct Pager {
@@ -128,9 +131,9 @@ impl Pager {
         at: &Place<'_>,
         label: &str,
     ) -> Result<Page> {
-        let answer = match self.ask(connection, ctx, turn, at).await? {
-            Outcome::Answer(answer) => answer,
-            Outcome::Restart => {
+        let (answer, mut page) = match self.get(connection, ctx, turn, at, label).await? {
+            Some(got) => got,
+            None => {
                 self.outrun("the vendor's cursor is void; the window is read again from its beginning")?;
                 let told =
                     notice("cursor_void", format!("{label}: the cursor is void, the window begins again"));
@@ -142,7 +145,6 @@ impl Pager {
                 return Ok(Page { events: vec![told], ..Page::default() });
             }
         };
-        let mut page = self.take(&answer, at, label)?;
         if let Some(path) = self.plan.paging.progress.as_ref().or(self.plan.paging.total.as_ref()) {
             page.total = number(path, &answer)?;
         }
@@ -166,11 +168,40 @@ impl Pager {
         Ok(page)
     }
 
+    /// Asks and takes the records, until the answer is whole: one cut off on its way may have a length
+    /// that fits, and then only its JSON tells. `None`: the cursor is void.
+    async fn get(
+        &mut self,
+        connection: &Connection,
+        ctx: &Context,
+        turn: &Turn,
+        at: &Place<'_>,
+        label: &str,
+    ) -> Result<Option<(Answer, Page)>> {
+        let mut asked = 0;
+        loop {
+            let Outcome::Answer(answer) = self.ask(connection, ctx, turn, at).await? else { return Ok(None) };
+            asked += 1;
+            match self.take(&answer, at, label) {
+                Ok(page) => return Ok(Some((answer, page))),
+                Err(error) if !error.is_temporary() || asked == ASKED => {
+                    return Err(error.with("asked", asked));
+                }
+                Err(_) => ctx.sleep(Duration::from_millis(250 << asked)).await?,
+            }
+        }
+    }
+
     fn take(&mut self, answer: &Answer, at: &Place<'_>, label: &str) -> Result<Page> {
         let mut page = Page::default();
         self.records.begin_page(label, Some(answer.head.exchange));
         if !answer.empty {
-            page.found = self.records.push_page_with(&answer.body, &self.plan.selector, at.extra)?;
+            let found = self.records.push_page_with(&answer.body, &self.plan.selector, at.extra);
+            if found.is_err() {
+                // What came before the error must not be used.
+                self.records = RecordsBuilder::new(Limits::default());
+            }
+            page.found = found?;
         }
         self.records.finish_page();
         page.events = self.records.take_events();
@@ -205,8 +236,10 @@ impl Pager {
         }
         let mut again = turn.clone();
         again.pages -= 1;
-        let Outcome::Answer(answer) = self.ask(connection, ctx, &again, at).await? else { return Ok(true) };
-        let second = self.take(&answer, at, &format!("{label}, second look at the one before"))?;
+        let label_again = format!("{label}, second look at the one before");
+        let Some((_, second)) = self.get(connection, ctx, &again, at, &label_again).await? else {
+            return Ok(true);
+        };
         let there = keys(&second.batches, key);
         let Some(before) = before else {
             // After a restart nobody remembers that page: all of it is taken again.

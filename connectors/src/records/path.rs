@@ -172,9 +172,11 @@ pub(crate) fn malformed(what: &str, bytes: &[u8], at: Malformed) -> Error {
     let error = Error::protocol(format!("{what} is no JSON: {} at byte {}", at.what, at.offset))
         .with("bytes", bytes.len());
     match first {
-        None => Error::protocol(format!("{what} is empty where JSON was expected")),
+        None => Error::protocol(format!("{what} is empty where JSON was expected")).temporary(None),
         Some(b'<') => error.hint("it begins like a web page: does base_url point at the API?"),
-        Some(_) if at.offset >= bytes.len() => error.hint("it was cut off on its way; run again"),
+        Some(_) if at.offset >= bytes.len() => {
+            error.hint("it was cut off on its way; run again").temporary(None)
+        }
         Some(_) => error,
     }
 }
