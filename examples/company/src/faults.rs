@@ -46,7 +46,7 @@ pub struct Rule {
     pub rows: usize,
     #[serde(default)]
     pub variant: String,
-    /// First page that shows a drift.
+    /// First page, or request, that shows a drift.
     #[serde(default)]
     pub page: u64,
 }
@@ -83,6 +83,9 @@ pub enum Fault {
     Drift {
         variant: String,
         page: u64,
+        /// So many requests came that it shows on every page, whatever its number: a list may be read
+        /// by times instead of pages.
+        late: bool,
     },
     Malformed {
         variant: String,
@@ -171,7 +174,7 @@ impl Rule {
         }
     }
 
-    fn fault(&self) -> Fault {
+    fn fault(&self, seen: u64) -> Fault {
         let percent = self.percent.unwrap_or(50).min(100);
         match self.kind.as_str() {
             "status" => Fault::Status {
@@ -185,7 +188,10 @@ impl Rule {
             "expire_token" => Fault::ExpireToken,
             "rotate_delay" => Fault::RotateDelay { ms: self.ms },
             "touch" => Fault::Touch { rows: self.rows.max(1) },
-            "drift" => Fault::Drift { variant: self.variant.clone(), page: self.page.max(2) },
+            "drift" => {
+                let page = self.page.max(2);
+                Fault::Drift { variant: self.variant.clone(), page, late: seen >= page }
+            }
             "malformed" => Fault::Malformed { variant: self.variant.clone(), row: self.rows },
             "job_fails" => Fault::JobFails,
             "job_retries" => Fault::JobRetries,
@@ -222,7 +228,7 @@ impl Faults {
                 || (r.from > 0 && a.seen >= r.from);
             if due && (r.times == 0 || a.fired < r.times) {
                 a.fired += 1;
-                out.push(r.fault());
+                out.push(r.fault(a.seen));
             }
         }
         out

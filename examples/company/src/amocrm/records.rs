@@ -142,15 +142,15 @@ impl Writer<'_> {
     /// Whether a drift is on and this page already shows it.
     fn drift(&self, variant: &str) -> bool {
         self.faults.iter().any(
-            |f| matches!(f, Fault::Drift { variant: v, page } if v == variant && self.query.page >= *page),
+            |f| matches!(f, Fault::Drift { variant: v, page, late } if v == variant && (*late || self.query.page >= *page)),
         )
     }
 
     /// Fields of their own for drifts that no real field shows: present on all pages while the fault is on.
     fn drifts(&self, out: &mut String) {
         for f in self.faults {
-            let Fault::Drift { variant, page } = f else { continue };
-            let late = self.query.page >= *page;
+            let Fault::Drift { variant, page, late } = f else { continue };
+            let late = *late || self.query.page >= *page;
             out.push_str(match (variant.as_str(), late) {
                 ("nested_grows", false) => ",\"x_nested\":{\"a\":1}",
                 ("nested_grows", true) => ",\"x_nested\":{\"a\":2,\"b\":{\"c\":\"ещё\"}}",
