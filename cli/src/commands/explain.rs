@@ -28,10 +28,21 @@ fn as_text(explanation: &Explanation) -> String {
             shown += &format!("      {} {}\n", paint(DIM, "would match:"), gap.would_match);
         }
     }
-    if !explanation.credits.is_empty() {
-        shown += &format!("\n{}\n", paint(BOLD, "Credit"));
-        let head = ["conversion", "model", "touch", "at", "channel", "campaign", "credit", "net", "rule"];
-        shown += &text::grid(&head, explanation.credits.iter().map(credit_row).collect());
+    let mut conversions: Vec<&str> = explanation.credits.iter().map(|c| c.conversion_id.as_str()).collect();
+    conversions.dedup();
+    for conversion in conversions {
+        shown += &format!("\n{} {conversion}\n", paint(BOLD, "Credit of"));
+        let head = ["model", "touch", "at", "channel", "campaign", "credit", "net"];
+        // Touches that a model gives nothing would bury those it does.
+        let credits = explanation.credits.iter().filter(|c| c.conversion_id == conversion && c.credit != 0.0);
+        shown += &text::grid(&head, credits.map(credit_row).collect());
+    }
+    let mut rules: Vec<(&str, &str)> =
+        explanation.credits.iter().map(|c| (c.model.as_str(), c.rule.as_str())).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    for (model, rule) in rules {
+        shown += &format!("  {} {rule}\n", paint(DIM, format!("{model}:")));
     }
     shown
 }
@@ -54,7 +65,6 @@ fn line_text(line: &Line) -> String {
 
 fn credit_row(credit: &Credit) -> Vec<String> {
     vec![
-        credit.conversion_id.clone(),
         credit.model.clone(),
         credit.touch_index.to_string(),
         credit.touch_at.clone().unwrap_or_default(),
@@ -62,6 +72,5 @@ fn credit_row(credit: &Credit) -> Vec<String> {
         credit.campaign.clone().unwrap_or_default(),
         format!("{:.4}", credit.credit),
         credit.net.clone(),
-        credit.rule.clone(),
     ]
 }

@@ -5,8 +5,12 @@
 #[path = "../../src/args.rs"]
 #[allow(dead_code)]
 mod args;
+mod bad_data;
 mod blocks;
 mod command;
+mod crash;
 mod docs;
+mod faults;
 mod floors;
 mod studio;
+mod truth;
