@@ -13,7 +13,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("throughline-attribution", 2),
     ("throughline-connectors", 2),
     ("throughline-sinks", 2),
-    ("throughline-testkit", 2),
     ("throughline-engine", 3),
     ("throughline", 4),
     ("company", 0),
