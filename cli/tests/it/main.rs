@@ -12,5 +12,6 @@ mod crash;
 mod docs;
 mod faults;
 mod floors;
+mod quickstart;
 mod studio;
 mod truth;
