@@ -1,0 +1,185 @@
+"""`make bench`: what docs/performance.md describes, measured now, in one run, on this machine."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import RELEASE, ROOT, company, machine, run, throughline
+
+LEADS = int(os.environ.get("LEADS", 1_000_000))
+VISITS = int(os.environ.get("VISITS", 200_000))
+MEMORY = os.environ.get("MEMORY", "100MB")
+
+PIPELINE = """
+[pipeline]
+name = "bench"
+[http]
+clock = "2026-09-30T09:00:00Z"
+[engine]
+memory = "{memory}"
+[attribution]
+reporting_currency = "RUB"
+[[sink]]
+name = "lake"
+connector = "parquet"
+path = "out"
+"""
+
+CRM = """
+[[source]]
+name = "crm"
+connector = "rest"
+manifest = "amocrm/manifest.toml"
+subdomain = "studio"
+base_url = "{url}"
+token = {{ env = "AMO" }}
+{streams}
+"""
+
+STUDIO = """
+[[source]]
+name = "metrica"
+connector = "yandex_metrica"
+base_url = "{url}"
+counter = 98765432
+token = {{ env = "YM" }}
+start_on = "2026-08-01"
+poll_after_s = 0
+[[source]]
+name = "costs"
+connector = "file"
+path = "studio/costs.csv"
+into = "costs"
+mapping = '''
+SELECT system, account, CAST(day AS DATE) AS day, source, medium, campaign_id, campaign, adgroup_id, ad_id, ad, keyword,
+  CAST(impressions AS BIGINT) AS impressions, CAST(clicks AS BIGINT) AS clicks, minor_units(cost, currency) AS cost_minor, currency
+FROM file
+'''
+[[source]]
+name = "rates"
+connector = "file"
+path = "studio/rates.csv"
+into = "exchange_rates"
+[[source]]
+name = "whatsapp"
+connector = "whatsapp"
+inbox = "studio/inbox/*.jsonl"
+app_secret = {{ env = "WA" }}
+"""
+
+
+def amocrm_unthrottled(folder):
+    """The connector's own manifest and mappings; only the pace differs, which a vendor would not allow."""
+    target = folder / "amocrm"
+    shutil.copytree(ROOT / "connectors" / "src" / "amocrm", target)
+    manifest = target / "manifest.toml"
+    text = manifest.read_text()
+    text, found = re.subn(r"(?m)^(per_second|burst) = \d+$", r"\1 = 1000", text)
+    if found != 2:
+        raise SystemExit("the amoCRM manifest has no per_second and burst to lift")
+    manifest.write_text(text)
+
+
+def keys(line):
+    return {
+        "AMO": line["amocrm"]["long_lived_token"],
+        "YM": line["metrika"]["token"],
+        "WA": line["whatsapp"]["app_secret"],
+    }
+
+
+def says(text):
+    print(text, flush=True)
+
+
+def columns():
+    says("== JSON to columns (connectors/examples/bench_records.rs)")
+    says(subprocess.run([RELEASE / "examples" / "bench_records"], check=True, capture_output=True, text=True).stdout.strip())
+
+
+def land(streams, title):
+    says(f"== {title}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        amocrm_unthrottled(folder)
+        with company(folder, "--visits", "200", "--history", str(LEADS)) as (line, _):
+            text = PIPELINE.format(memory=MEMORY) + CRM.format(url=line["url"], streams=streams)
+            (folder / "pipeline.toml").write_text(text)
+            tables = folder / ".throughline" / "bench" / "tables"
+            report, ran = throughline(
+                folder, "run", marks={"landed": lambda: tables.is_dir() and any(tables.iterdir())}, env=keys(line)
+            )
+        rows, landed = report["rows"], ran.marks["landed"]
+        for stream in report["streams"]:
+            if stream["rows"]:
+                says(
+                    f"{stream['stream']}: {stream['rows']} rows, {stream['bytes'] / 1e6:.0f} MB of Parquet,"
+                    f" {stream['elapsed_ms'] / 1000:.1f} s"
+                )
+        then = ran.all.cpu_s - landed.cpu_s
+        says(f"to typed Parquet: {rows / landed.cpu_s:.0f} rows per CPU-second ({rows} rows, {landed.cpu_s:.2f} CPU s, {landed.wall_s:.1f} s)")
+        says(f"  peak memory while landing: {landed.peak_mb:.0f} MB")
+        says(f"then mapping, attribution, publishing: {then:.2f} CPU s, {ran.all.wall_s - landed.wall_s:.1f} s")
+        says(f"  peak memory of the whole run: {ran.all.peak_mb:.0f} MB with memory = \"{MEMORY}\"")
+
+
+def attribution():
+    says(f"== {VISITS} visits: everything, then attribution alone")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        amocrm_unthrottled(folder)
+        with company(folder, "--visits", str(VISITS), "--polls", "0", "--part-visits", "20000", "--out", "studio") as (line, _):
+            text = PIPELINE.format(memory="512MB") + CRM.format(url=line["url"], streams="") + STUDIO.format(url=line["url"])
+            (folder / "pipeline.toml").write_text(text)
+            epochs = folder / ".throughline" / "bench" / "tables"
+            report, ran = throughline(
+                folder, "run", marks={"landed": lambda: epochs.is_dir() and any(epochs.iterdir())}, env=keys(line)
+            )
+            landed = ran.marks["landed"]
+            mapped = sum(t["rows"] for t in report["canonical"])
+            says(f"read {report['rows']} rows: {landed.wall_s:.1f} s, {landed.cpu_s:.1f} CPU s, peak {landed.peak_mb:.0f} MB")
+            says(f"map, attribute, publish: {ran.all.wall_s - landed.wall_s:.1f} s, {ran.all.cpu_s - landed.cpu_s:.1f} CPU s, peak of all {ran.all.peak_mb:.0f} MB")
+        [epoch] = [e for e in epochs.iterdir() if e.is_dir()]
+        spans = step_seconds(epoch)
+        whole = sum(s for _, s in spans)
+        says(f"attribution of {mapped} canonical rows: {whole:.2f} s, {mapped / whole:.0f} rows per second, {len(spans)} steps")
+        slowest = sorted(spans, key=lambda s: -s[1])[:5]
+        says("  slowest: " + ", ".join(f"{n} {s:.2f} s" for n, s in slowest))
+        compare = run([sys.executable, ROOT / "tools" / "portable.py", epoch], folder)
+        says((compare.stdout + compare.stderr).strip())
+        if compare.code != 0:
+            raise SystemExit(compare.code)
+
+
+def step_seconds(epoch):
+    """Seconds of each step, told by when the last file of each was finished."""
+    def finished(folder):
+        return max((f.stat().st_mtime for f in folder.rglob("*.parquet")), default=None)
+
+    before = max(filter(None, (finished(f) for f in (epoch / "canonical").iterdir() if f.is_dir())))
+    spans = []
+    for folder in sorted((epoch / "attribution").iterdir()):
+        if at := finished(folder):
+            spans.append((folder.name[4:], at - before))
+            before = at
+    return spans
+
+
+PARTS = {
+    "columns": columns,
+    "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
+    "land-all": lambda: land("", f"amoCRM with {LEADS} leads, all streams at once"),
+    "attribution": attribution,
+}
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or list(PARTS)
+    if unknown := [c for c in chosen if c not in PARTS]:
+        raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    says(machine())
+    for part in chosen:
+        PARTS[part]()
