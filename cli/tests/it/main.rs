@@ -8,6 +8,7 @@ mod args;
 mod bad_data;
 mod blocks;
 mod command;
+mod connectors_page;
 mod crash;
 mod docs;
 mod faults;

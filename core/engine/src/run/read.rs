@@ -116,8 +116,11 @@ impl Job<'_> {
         let refresh = self.options.full_refresh
             || self.options.refresh_streams.iter().any(|(s, t)| s == &entry.name && t == &spec.name);
         let whole = !spec.capabilities.incremental || refresh;
-        let resumes =
-            state.pending.is_some() && state.pending_checkpoint.is_some() && spec.capabilities.resumable;
+        // Where a whole read was cut off it goes on; rows without a key could then be there twice.
+        let resumes = state.pending.is_some()
+            && state.pending_checkpoint.is_some()
+            && spec.capabilities.resumable
+            && !spec.key.is_empty();
         let starts_over = whole && window.is_none() && (!resumes || refresh);
         if starts_over {
             self.store.begin_generation(pipeline, &entry.name, &spec.name).await?;
