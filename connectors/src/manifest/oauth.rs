@@ -119,6 +119,16 @@ async fn buy(
                 .hint("the refresh token may be used up or revoked: authorise again and put the new one into the pipeline")
                 .caused_by(error));
         }
+        // It may have been carried out, and then the old refresh token is void and the new one lost. The
+        // next renewal will tell: it must be tried, and a person must know what its refusal means.
+        Err(error) if error.context().iter().any(|(key, value)| *key == "outcome" && value == "unknown") => {
+            let said =
+                format!("{vendor}'s answer with the new access token did not arrive: {}", error.message());
+            return Err(Error::new(ErrorKind::Io, said)
+                .hint("run again; when the refresh token is refused then, its successor was lost with this answer: authorise again and put the new one into the pipeline")
+                .temporary(None)
+                .caused_by(error));
+        }
         Err(error) => return Err(error),
     };
     // The answer is secret: nothing of it goes into a message but what is missing.

@@ -115,7 +115,7 @@ impl Pager {
                 "cursor" => turn.cursor.clone().map(Value::from),
                 "url" => turn.url.clone().map(Value::from),
                 "last" => turn.last.clone().or_else(|| paging.start.clone()).map(number_or_text),
-                "from" | "to" => at.windows.bound(name, &self.plan, at.span, turn),
+                "from" | "to" => at.windows.bound(name, at.span, turn),
                 name => (at.parent)(name),
             }
         };

@@ -393,8 +393,9 @@ impl Compiler<'_> {
         let incremental = self.incremental(&at, spec);
         let days = self.days(&at, spec);
         let parent = self.parent(&at, spec, manifest, index);
-        let windowed = incremental.is_some()
-            || days.is_some()
+        // By what is written, not by what was found good: one mistake is not to make another.
+        let windowed = spec.incremental.is_some()
+            || spec.days.is_some()
             || parent.and_then(|i| manifest.streams.get(i)).is_some_and(|s| s.incremental.is_some());
         if windowed {
             self.names.extend(["from".into(), "to".into()]);

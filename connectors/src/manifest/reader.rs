@@ -234,6 +234,8 @@ impl Reader {
             self.state.last = self.state.turn.last.take().or(self.state.last.take());
         }
         self.state.done_to = span.to.or(self.state.done_to);
+        // The only window of an unbounded read, also of one that was resumed in it.
+        self.first &= !self.windows.is_all();
         self.state.window = None;
         self.state.turn = Turn::default();
         self.state.parents = None;
@@ -248,7 +250,7 @@ impl Reader {
         let mut expected = counter.expected;
         if let Some(request) = &plan.request {
             let turn = Turn::default();
-            let scope = |name: &str| self.windows.bound(name, &self.plan, span, &turn);
+            let scope = |name: &str| self.windows.bound(name, span, &turn);
             if let Outcome::Answer(answer) = self.connection.ask(&self.ctx, request, &scope).await? {
                 let found =
                     if answer.empty { Some("0".to_owned()) } else { plan.path.scalar(&answer.body)? };
@@ -257,9 +259,7 @@ impl Reader {
         }
         let Some(expected) = expected else { return Ok(None) };
         let bound = |name: &str| {
-            self.windows
-                .bound(name, &self.plan, span, &Turn::default())
-                .and_then(|v| super::template::as_text(&v))
+            self.windows.bound(name, span, &Turn::default()).and_then(|v| super::template::as_text(&v))
         };
         let mut what = self.plan.spec.name.clone();
         for (word, name) in [("from", "from"), ("to", "to")] {

@@ -5,7 +5,7 @@ use throughline_core::time::{InstantUs, Window};
 use throughline_core::{Error, Result};
 
 use super::client::Connection;
-use super::moments::{Zone, day_number, day_of, read_iso, us};
+use super::moments::{Format, Zone, day_number, day_of, read_iso, us};
 use super::plan::{DaysPlan, IncrementalPlan, StreamPlan};
 use super::spec::{Days, Incremental};
 use super::state::{Span, State, Turn};
@@ -20,10 +20,19 @@ pub(crate) enum Windows {
         start: Option<InstantUs>,
         overlap: InstantUs,
         step: Option<InstantUs>,
-        zone: Zone,
+        wording: Wording,
     },
     /// In days since the epoch.
-    Days { upper: i64, start: i64, again: i64, step: i64, zone: Zone },
+    Days { upper: i64, start: i64, again: i64, step: i64, format: String },
+}
+
+/// How bounds in time are written.
+pub(crate) struct Wording {
+    pub zone: Zone,
+    format: Format,
+    resolution: InstantUs,
+    to_inclusive: bool,
+    from_exclusive: bool,
 }
 
 impl Windows {
@@ -34,8 +43,8 @@ impl Windows {
         now: InstantUs,
         backfill: Option<Window>,
     ) -> Result<Self> {
-        if let Some(times) = &plan.incremental {
-            return Self::times(connection, times, now, backfill);
+        if let (Some(times), Some(spec)) = (&plan.incremental, &plan.spec.incremental) {
+            return Self::times(connection, times, spec, now, backfill);
         }
         if let (Some(days), Some(spec)) = (&plan.days, &plan.spec.days) {
             return Self::days(connection, days, spec, now, backfill);
@@ -53,11 +62,13 @@ impl Windows {
     fn times(
         connection: &Connection,
         plan: &IncrementalPlan,
+        spec: &Incremental,
         now: InstantUs,
         backfill: Option<Window>,
     ) -> Result<Self> {
         let zone = zone(connection, plan.zone.as_ref())?;
-        let floor = |at: InstantUs| at - at.rem_euclid(us(plan.resolution).max(1));
+        let resolution = us(plan.resolution).max(1);
+        let floor = |at: InstantUs| at - at.rem_euclid(resolution);
         let start = match plan.start.as_ref().and_then(|t| t.text(&|n| connection.value(n))) {
             None => None,
             Some(text) => Some(read_iso(&text, zone).ok_or_else(|| {
@@ -66,18 +77,19 @@ impl Windows {
         };
         let step = plan.step.map(us);
         let overlap = us(plan.overlap);
-        Ok(match backfill {
-            None => Self::Times {
-                upper: floor(now.saturating_sub(us(plan.lag))),
-                start: start.map(floor),
-                overlap,
-                step,
-                zone,
-            },
-            Some(w) => {
-                Self::Times { upper: floor(w.to_us), start: Some(floor(w.from_us)), overlap: 0, step, zone }
-            }
-        })
+        let wording = Wording {
+            zone,
+            format: plan.format.clone(),
+            resolution,
+            to_inclusive: spec.to_inclusive,
+            from_exclusive: spec.from_exclusive,
+        };
+        let (upper, start, overlap) = match backfill {
+            None => (floor(now.saturating_sub(us(plan.lag))), start.map(floor), overlap),
+            // A bound between two times that can be written takes the whole step with it.
+            Some(w) => (floor(w.to_us.saturating_add(resolution - 1)), Some(floor(w.from_us)), 0),
+        };
+        Ok(Self::Times { upper, start, overlap, step, wording })
     }
 
     fn days(
@@ -92,7 +104,13 @@ impl Windows {
         let step = i64::from(spec.step);
         if let Some(w) = backfill {
             let upper = day(w.to_us.saturating_sub(1)) + 1;
-            return Ok(Self::Days { upper, start: day(w.from_us), again: 0, step, zone });
+            return Ok(Self::Days {
+                upper,
+                start: day(w.from_us),
+                again: 0,
+                step,
+                format: spec.format.clone(),
+            });
         }
         let text = plan
             .start
@@ -102,7 +120,8 @@ impl Windows {
             Error::config(format!("start {text:?} is no date")).hint("write it as 2026-09-01")
         })?;
         let upper = day(now) + i64::from(spec.today);
-        Ok(Self::Days { upper, start: i64::from(day_number(start)), again: spec.again.into(), step, zone })
+        let (start, again) = (i64::from(day_number(start)), spec.again.into());
+        Ok(Self::Days { upper, start, again, step, format: spec.format.clone() })
     }
 
     /// The next window, or none when all is read. `first` is the first one this read opens: it begins
@@ -142,47 +161,36 @@ impl Windows {
     }
 
     /// `{from}` and `{to}`.
-    pub fn bound(&self, name: &str, plan: &StreamPlan, span: &Span, turn: &Turn) -> Option<Value> {
+    pub fn bound(&self, name: &str, span: &Span, turn: &Turn) -> Option<Value> {
         match self {
             Self::All => None,
-            Self::Times { zone, .. } => {
-                let (plan, spec) = (plan.incremental.as_ref()?, plan.spec.incremental.as_ref()?);
-                bound_of_time(name, plan, spec, span, turn, *zone)
+            Self::Times { wording: w, .. } => {
+                let at = if name == "from" {
+                    let from = turn.anchor.or(span.from)?;
+                    if w.from_exclusive { from - w.resolution } else { from }
+                } else {
+                    let to = span.to?;
+                    if w.to_inclusive { to - w.resolution } else { to }
+                };
+                Some(w.format.write(at, w.zone))
             }
-            Self::Days { .. } => {
-                let spec = plan.spec.days.as_ref()?;
+            Self::Days { format, .. } => {
                 let day = if name == "from" { span.from? } else { span.to? - 1 };
-                let date = day_of(i32::try_from(day).ok()?);
-                Some(date.format(&spec.format).to_string().into())
+                Some(day_of(i32::try_from(day).ok()?).format(format).to_string().into())
             }
         }
+    }
+
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::All)
     }
 
     pub fn zone(&self) -> Zone {
         match self {
-            Self::All => Zone::utc(),
-            Self::Times { zone, .. } | Self::Days { zone, .. } => *zone,
+            Self::Times { wording, .. } => wording.zone,
+            Self::All | Self::Days { .. } => Zone::utc(),
         }
     }
-}
-
-fn bound_of_time(
-    name: &str,
-    plan: &IncrementalPlan,
-    spec: &Incremental,
-    span: &Span,
-    turn: &Turn,
-    zone: Zone,
-) -> Option<Value> {
-    let step = us(plan.resolution);
-    let at = if name == "from" {
-        let from = turn.anchor.or(span.from)?;
-        if spec.from_exclusive { from - step } else { from }
-    } else {
-        let to = span.to?;
-        if spec.to_inclusive { to - step } else { to }
-    };
-    Some(plan.format.write(at, zone))
 }
 
 fn zone(connection: &Connection, template: Option<&Template>) -> Result<Zone> {

@@ -1,0 +1,17 @@
+//! Tests of connectors through their public face: a fixture server on loopback, the real HTTP client.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod amocrm;
+mod amocrm_mapping;
+mod amocrm_samples;
+mod file;
+mod fixture;
+mod harness;
+mod manifest_files;
+mod manifest_paging;
+mod manifest_rules;
+mod metrica;
+mod oauth;
+mod support;
+mod whatsapp;
