@@ -92,7 +92,8 @@ async fn show(file: &PipelineOption, id: i64, output: &Output) -> Outcome {
 }
 
 /// Mapping goes over every landed row again, so a letter of that stage is mended by a run that computes
-/// anew; a record that could not be read is read again with its stream.
+/// anew; a record that could not be read is read again with its stream. When mapping still refuses rows,
+/// what landed is at fault: their streams are read again as well, for the vendor may have mended them.
 async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
     let (_, store, letters) = open_letters(file, u32::MAX).await?;
     let Some(store) = store else {
@@ -106,8 +107,7 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
     let pipeline = setup::load(&file.pipeline)?;
     let services = setup::services(&pipeline, !output.json)?;
     setup::stop_on_signal(services.lent.cancel.clone());
-    let unread: BTreeSet<(String, String)> =
-        letters.iter().filter(|l| l.stage == "read").map(|l| (l.source.clone(), l.stream.clone())).collect();
+    let unread = streams_of(&letters, "read");
     let ids: Vec<i64> = letters.iter().map(|l| l.id).collect();
     store.mark_replayed(ids, services.lent.clock.now_us()).await?;
     let options = RunOptions {
@@ -116,14 +116,23 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
         kind: "replay".to_owned(),
         ..RunOptions::default()
     };
-    let report = run::run(&pipeline, &services.lent, &options).await?;
-    services.finish()?;
+    let mut report = run::run(&pipeline, &services.lent, &options).await?;
     let filter = DeadLetterFilter {
         pipeline: Some(pipeline.name.clone()),
         state: Some(DeadLetterState::Open),
         ..DeadLetterFilter::default()
     };
-    let still = store.dead_letters(filter, u32::MAX).await?.len();
+    let mut open = store.dead_letters(filter.clone(), u32::MAX).await?;
+    let unmapped = streams_of(&open, "map");
+    if report.status == run::RunStatus::Succeeded
+        && unmapped.iter().any(|s| !options.refresh_streams.contains(s))
+    {
+        let again = RunOptions { refresh_streams: unmapped.into_iter().collect(), ..options };
+        report = run::run(&pipeline, &services.lent, &again).await?;
+        open = store.dead_letters(filter, u32::MAX).await?;
+    }
+    services.finish()?;
+    let still = open.len();
     let value = json!({ "replayed": letters.len(), "still_open": still, "report": report });
     output.result(&value, || {
         format!(
@@ -133,6 +142,11 @@ async fn replay(file: &PipelineOption, output: &Output) -> Outcome {
         )
     });
     Ok(exit::of_run(&report))
+}
+
+/// Streams with letters of this stage.
+fn streams_of(letters: &[DeadLetter], stage: &str) -> BTreeSet<(String, String)> {
+    letters.iter().filter(|l| l.stage == stage).map(|l| (l.source.clone(), l.stream.clone())).collect()
 }
 
 fn as_json(letter: &DeadLetter) -> serde_json::Value {

@@ -116,21 +116,19 @@ fn one_bad_record_goes_alone_and_comes_back_when_mended() {
     {
         let folder = studio.folder().join(variant);
         studio.write_pipeline_in(&folder, &crm());
-        // Two of them: rows without a key must not hide one another. Pages of the basket are not meant.
-        studio.faults(&[&format!("malformed:variant={variant},rows=5,at=3+5,path=/api/v4/leads")]);
+        // One of every page: rows without a key must not hide one another.
+        studio.faults(&[&format!("malformed:variant={variant},rows=5,path=/api/v4/leads")]);
         let out = studio.expect_in(&folder, &["run", "--json"], 0);
         let report: Value = serde_json::from_str(&out).unwrap();
-        let fired = studio.fired("malformed");
-        assert_eq!(fired, 2, "{variant}");
         let letters: Value =
             serde_json::from_str(&studio.expect_in(&folder, &["dead-letters", "list", "--json"], 0)).unwrap();
         let letters = letters.as_array().unwrap();
         let all = studio.tables(&folder)["all_deals"].len();
         assert_eq!(all + letters.len(), expected["all_deals"].len(), "{variant}: {report:#} {letters:#?}");
-        assert!(!letters.is_empty(), "{variant}: {report:#}");
+        assert!(letters.len() > 1, "{variant}: {report:#}");
         assert_eq!(report["dead_letters"], letters.len(), "{variant}");
         for letter in letters {
-            assert_eq!(letter["stream"], "leads", "{variant}: {letter:#}");
+            assert!(letter["stream"].as_str().unwrap().ends_with("leads"), "{variant}: {letter:#}");
             assert_eq!(letter["stage"], stage, "{variant}: {letter:#}");
             let id = letter["id"].to_string();
             let shown = studio.expect_in(&folder, &["dead-letters", "show", &id], 0);
@@ -158,6 +156,10 @@ fn bad_rows_of_a_metrica_part_go_alone() {
         extra: "\n[[transform]]\nname = \"all_visits\"\nsql = \"SELECT * FROM in_visits\"\n".to_owned(),
         ..PipelineShape::default()
     });
+    // A row more or less changes the size of a part; that Metrica's own counts differ is another test.
+    let path = studio.folder().join("pipeline.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("poll_after_s = 0", "poll_after_s = 0\nverify_size = false")).unwrap();
     for variant in ["extra_cell", "bad_utf8", "zero_dates"] {
         studio.faults(&[&format!("malformed:variant={variant},rows=5,path=/download")]);
         let output = studio.run(&["run", "--full-refresh", "--json"]);
@@ -240,8 +242,9 @@ name = "costs"
 connector = "file"
 path = "FILE"
 into = "costs"
+columns = [{ name = "day", type = "date" }, { name = "clicks", type = "int" }, { name = "cost", type = "decimal" }]
 mapping = """
-SELECT 'hand' AS system, CAST(day AS DATE) AS day, source, CAST(clicks AS BIGINT) AS clicks,
+SELECT 'hand' AS system, day, source, clicks,
        minor_units(cost, 'RUB') AS cost_minor, 'RUB' AS currency
 FROM file
 """
@@ -314,6 +317,20 @@ fn one_bad_line_of_a_file_goes_aside() {
     for (what, line, reason) in cases {
         let ended = run_file("costs.csv", &[good.as_bytes(), line, b"2026-08-04,vk,12,14.50\n"].concat());
         assert_one_aside(what, &ended, 4, reason);
+    }
+}
+
+#[test]
+fn a_cast_that_fails_says_where_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let own_casts = COSTS.replace("source, clicks,", "source, CAST(source AS BIGINT) AS clicks,");
+    std::fs::write(folder.path().join("pipeline.toml"), own_casts.replace("FILE", "costs.csv")).unwrap();
+    std::fs::write(folder.path().join("costs.csv"), "day,source,clicks,cost\n2026-08-01,vk,1,1.00\n")
+        .unwrap();
+    let ended = run_folder(folder.path());
+    assert_eq!(ended.code, 1, "{}", ended.said);
+    for part in ["vk", "costs", "mapping", "dead letters"] {
+        assert!(ended.said.contains(part), "{part}: {}", ended.said);
     }
 }
 

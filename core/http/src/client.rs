@@ -483,7 +483,9 @@ impl HttpClient for Client {
 }
 
 fn unknown_outcome(error: Error) -> Error {
-    error.hint("whether the vendor carried it out is unknown: look before sending it again")
+    error
+        .with("outcome", "unknown")
+        .hint("whether the vendor carried it out is unknown: look before sending it again")
 }
 
 /// One line, without characters that would steer a terminal.

@@ -116,7 +116,7 @@ async fn run_mapping(
     let required: Vec<&str> = table.columns.iter().filter(|c| c.required).map(|c| c.name).collect();
     let whole: Vec<String> = required.iter().map(|c| format!("{} IS NOT NULL", quoted(c))).collect();
     let select = format!("SELECT * FROM {view} WHERE {}", whole.join(" AND "));
-    let written = job.engine.write(&mapped, &select, &[], folder).await.map_err(at)?;
+    let written = job.engine.write(&mapped, &select, &[], folder).await.map_err(|e| at(cast_hint(e)))?;
 
     // Second pass over few columns: usually finds nothing, and finds it from the Parquet that is hot.
     let all = job.engine.scalar_i64(&format!("SELECT count(*) FROM {view}")).await.map_err(at)?;
@@ -138,6 +138,17 @@ async fn run_mapping(
         }
     }
     Ok((written.files, written.rows))
+}
+
+/// A CAST in a mapping stops at the first value that does not fit; there are gentler ways.
+fn cast_hint(error: Error) -> Error {
+    if error.hint_text().is_some() || !error.message().contains("cast") {
+        return error;
+    }
+    error.hint(
+        "give the column a type in the source (`columns` of a file source): then rows that do not fit go to the \
+         dead letters, each alone; or use try_cast, which makes them null",
+    )
 }
 
 /// One row per key, or `None` when there are no repeats. Of several, the greatest by all columns

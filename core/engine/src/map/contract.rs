@@ -82,11 +82,16 @@ fn current_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Optio
         return format!("SELECT * FROM {from}");
     }
     let keys: Vec<String> = spec.key.iter().map(|k| quoted(k)).collect();
-    // Only the winners' numbers go through the hash table, not their rows.
+    // Only the winners' numbers go through the hash table, not their rows. Rows without a key are no
+    // versions of one another: all of them stay, and mapping says what they lack.
+    let list: Vec<String> = keys.iter().map(|k| format!("g.{k}")).collect();
+    let keyless: Vec<String> = list.iter().map(|k| format!("{k} IS NULL")).collect();
     format!(
         "SELECT * FROM {from} v WHERE v.{SEQ} IN \
-         (SELECT max(g.{SEQ}) FROM {from} g GROUP BY {})",
-        keys.iter().map(|k| format!("g.{k}")).collect::<Vec<_>>().join(", ")
+         (SELECT max(g.{SEQ}) FROM {from} g GROUP BY {} \
+         UNION ALL SELECT g.{SEQ} FROM {from} g WHERE {})",
+        list.join(", "),
+        keyless.join(" OR ")
     )
 }
 
