@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock};
-use query::{Order, Query};
+use query::{Order, Query, Range};
 use records::Writer;
 
 pub const ACCOUNT_ID: u64 = 31_415_926;
@@ -25,8 +25,17 @@ const KEPT: usize = 8;
 #[derive(Default)]
 struct Changed {
     updated: HashMap<u32, i64>,
-    lists: Vec<(String, Arc<Vec<u32>>)>,
+    lists: Vec<(String, Arc<List>)>,
     turn: u64,
+}
+
+/// Answer to a question, all pages of it.
+#[derive(Default)]
+struct List {
+    positions: Vec<u32>,
+    /// Of each position, when they ascend: who pages by the time last seen asks a new question with every
+    /// page, and each is a part of this list.
+    updated: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -132,8 +141,14 @@ impl Crm {
                 self.touch(call.company, call.now, *rows);
             }
         }
-        let key = format!("{kind:?} {} {}", call.now, query.key);
-        let positions = self.positions(call, kind, &query, key);
+        let list = self.positions(call, kind, &query);
+        let mut positions = list.positions.as_slice();
+        if !list.updated.is_empty() {
+            let range = query.range("updated_at");
+            let from = list.updated.partition_point(|at| *at < range.from);
+            let to = list.updated.partition_point(|at| *at <= range.to);
+            positions = positions.get(from..to).unwrap_or_default();
+        }
         let from = (query.page - 1).saturating_mul(query.limit);
         if from >= positions.len() as u64 {
             return Reply::nothing();
@@ -168,7 +183,12 @@ impl Crm {
         Reply::hal(out)
     }
 
-    fn positions(&self, call: &Call, kind: Kind, query: &Query, key: String) -> Arc<Vec<u32>> {
+    fn positions(&self, call: &Call, kind: Kind, query: &Query) -> Arc<List> {
+        let order = query.order();
+        let by_updated = order.by_updated && !order.descending && kind != Kind::Events;
+        let asked = if by_updated { query.key_but("filter[updated_at]") } else { query.key.clone() };
+        let key = format!("{kind:?} {} {asked}", call.now);
+        let range = if by_updated { Range::ALL } else { query.range("updated_at") };
         {
             let c = lock(&self.changed);
             if let Some((_, list)) = c.lists.iter().find(|(k, _)| *k == key) {
@@ -176,10 +196,14 @@ impl Crm {
             }
         }
         let updated = if kind == Kind::Leads { lock(&self.changed).updated.clone() } else { HashMap::new() };
-        let list = Arc::new(match kind {
-            Kind::Leads => lead_positions(call, query, &updated),
-            Kind::Contacts => contact_positions(call, query),
-            Kind::Events => event_positions(call, query),
+        let rows = match kind {
+            Kind::Leads => lead_rows(call, query, range, &updated),
+            Kind::Contacts => contact_rows(call, query, range),
+            Kind::Events => event_positions(call, query).into_iter().map(|p| (0, p)).collect(),
+        };
+        let list = Arc::new(List {
+            updated: if by_updated { rows.iter().map(|(at, _)| *at).collect() } else { Vec::new() },
+            positions: rows.into_iter().map(|(_, p)| p).collect(),
         });
         let mut c = lock(&self.changed);
         if c.lists.len() >= KEPT {
@@ -225,18 +249,18 @@ impl Kind {
     }
 }
 
-/// Sorts `(key, position)` the way the question asks and gives the positions.
-fn ordered(mut rows: Vec<(i64, u32)>, order: &Order) -> Vec<u32> {
+/// Sorts `(key, position)` the way the question asks.
+fn ordered(mut rows: Vec<(i64, u32)>, order: &Order) -> Vec<(i64, u32)> {
     if order.by_time {
         rows.sort_unstable();
     }
     if order.descending {
         rows.reverse();
     }
-    rows.into_iter().map(|(_, p)| p).collect()
+    rows
 }
 
-fn lead_positions(call: &Call, q: &Query, updated: &HashMap<u32, i64>) -> Vec<u32> {
+fn lead_rows(call: &Call, q: &Query, range: Range, updated: &HashMap<u32, i64>) -> Vec<(i64, u32)> {
     let order = q.order();
     let deleted = q.with("only_deleted");
     let mut rows = Vec::new();
@@ -245,7 +269,7 @@ fn lead_positions(call: &Call, q: &Query, updated: &HashMap<u32, i64>) -> Vec<u3
         let view = lead.deal.view(call.now);
         let at = updated.get(&pos).map_or(view.updated, |t| view.updated.max(*t));
         let fits = view.deleted == deleted
-            && q.range("updated_at").contains(at)
+            && range.contains(at)
             && q.range("created_at").contains(lead.deal.created)
             && (q.range("closed_at").is_open()
                 || view.closed.is_some_and(|c| q.range("closed_at").contains(c)))
@@ -259,7 +283,7 @@ fn lead_positions(call: &Call, q: &Query, updated: &HashMap<u32, i64>) -> Vec<u3
     ordered(rows, &order)
 }
 
-fn contact_positions(call: &Call, q: &Query) -> Vec<u32> {
+fn contact_rows(call: &Call, q: &Query, range: Range) -> Vec<(i64, u32)> {
     let order = q.order();
     let plain = q.has_no_filter() && !order.by_time;
     let mut rows = Vec::new();
@@ -270,7 +294,7 @@ fn contact_positions(call: &Call, q: &Query) -> Vec<u32> {
         }
         let (s, c) = call.company.contact(pos);
         let at = records::contact_updated(&c, call.now);
-        let fits = q.range("updated_at").contains(at)
+        let fits = range.contains(at)
             && q.range("created_at").contains(c.created)
             && q.one_of("id", call.company.contact_id(pos))
             && q.one_of("responsible_user_id", records::contact_user(&s));

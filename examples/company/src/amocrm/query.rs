@@ -17,11 +17,13 @@ pub struct Query {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    from: i64,
-    to: i64,
+    pub from: i64,
+    pub to: i64,
 }
 
 impl Range {
+    pub const ALL: Range = Range { from: i64::MIN, to: i64::MAX };
+
     /// Both ends belong to it.
     pub fn contains(self, at: i64) -> bool {
         (self.from..=self.to).contains(&at)
@@ -174,6 +176,12 @@ impl Query {
             }
         }
         !any
+    }
+
+    /// [`Query::key`] without the filters of that name.
+    pub fn key_but(&self, filter: &str) -> String {
+        let kept = self.all.iter().filter(|(k, _)| k != "page" && k != "limit" && !k.starts_with(filter));
+        kept.map(|(k, v)| format!("{k}={v}&")).collect()
     }
 
     /// The same question for another page.
