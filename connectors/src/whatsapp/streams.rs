@@ -64,6 +64,8 @@ const PREFERENCES: &[(&str, ColumnType)] = &[
     ("timestamp", Int),
 ];
 
+type Columns = &'static [(&'static str, ColumnType)];
+
 const OTHER: &[(&str, ColumnType)] = &[("object", Text), ("field", Text), ("value", Json)];
 
 pub(crate) fn catalog() -> Catalog {
@@ -71,7 +73,7 @@ pub(crate) fn catalog() -> Catalog {
 }
 
 fn spec(stream: Stream) -> StreamSpec {
-    let (doc, key, columns): (&str, &[&str], Vec<&[(&str, ColumnType)]>) = match stream {
+    let (doc, key, columns): (&str, &[&str], Vec<Columns>) = match stream {
         Stream::Messages => ("Messages of customers.", &["phone_number_id", "id"], vec![MESSAGES]),
         Stream::MessageEchoes => (
             "Messages that people sent from the WhatsApp Business app.",

@@ -35,7 +35,7 @@ pub(super) struct CsvTable {
 
 enum Out {
     Plain(HashedFile),
-    Gzip(GzEncoder<HashedFile>),
+    Gzip(Box<GzEncoder<HashedFile>>),
 }
 
 impl Out {
@@ -57,7 +57,7 @@ impl CsvTable {
     pub(super) fn open(path: &Path, schema: &SchemaRef, form: Form) -> Result<Self> {
         let file = HashedFile::create(path)?;
         let out = if form.gzip {
-            Out::Gzip(GzEncoder::new(file, Compression::default()))
+            Out::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
         } else {
             Out::Plain(file)
         };

@@ -21,7 +21,7 @@ pub struct Recorder {
 }
 
 enum State {
-    Open(Out),
+    Open(Box<Out>),
     Failed(String),
     Done,
 }
@@ -48,7 +48,7 @@ impl Recorder {
             .to_rfc3339_opts(SecondsFormat::Micros, true);
         let client = Some(concat!("throughline/", env!("CARGO_PKG_VERSION")).to_owned());
         put(&mut out, &Header { throughline_cassette: VERSION, recorded_at, client }).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), redactor, state: Mutex::new(State::Open(out)) })
+        Ok(Self { path: path.to_owned(), redactor, state: Mutex::new(State::Open(Box::new(out))) })
     }
 
     /// Failures are kept for [`Recorder::check`]: this is also called where nobody can be told.
@@ -93,7 +93,7 @@ impl Recorder {
     /// The recording could not be written.
     pub fn finish(&self) -> Result<()> {
         let out = match std::mem::replace(&mut *self.state(), State::Done) {
-            State::Open(out) => out,
+            State::Open(out) => *out,
             State::Done => return Ok(()),
             State::Failed(why) => return Err(self.failed(&why)),
         };
