@@ -13,7 +13,9 @@ const PAGE_ROWS: u64 = 250;
 const ROWS: u64 = 1_000_000;
 
 fn page(first: u64) -> Vec<u8> {
-    let mut out = String::from(r#"{"_page":1,"_links":{"next":{"href":"https://x.example/next"}},"_embedded":{"leads":["#);
+    let mut out = String::from(
+        r#"{"_page":1,"_links":{"next":{"href":"https://x.example/next"}},"_embedded":{"leads":["#,
+    );
     for id in first..first + PAGE_ROWS {
         let comma = if id == first { "" } else { "," };
         let at = 1_756_000_000 + id * 7;

@@ -19,7 +19,8 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// What a crate may import of its own floor: nothing, but for these.
-const SIDEWAYS: &[(&str, &str)] = &[("throughline-core", "throughline-features"), ("company", "throughline-features")];
+const SIDEWAYS: &[(&str, &str)] =
+    &[("throughline-core", "throughline-features"), ("company", "throughline-features")];
 
 /// Crates that must not reach a library, however indirectly.
 const NEVER: &[(&str, &str)] = &[

@@ -25,7 +25,9 @@ fn two_runs_a_query_an_explanation_and_a_page() {
     quickstart(folder);
 
     let first = expect(folder, &["run"], 0);
-    for part in ["paid_search", "1\u{a0}349\u{a0}300.00", "exactly-once", "Books balanced", "epoch 1 published"] {
+    for part in
+        ["paid_search", "1\u{a0}349\u{a0}300.00", "exactly-once", "Books balanced", "epoch 1 published"]
+    {
         assert!(first.contains(part), "{part:?} is not in\n{first}");
     }
     let second = json(folder, &["run", "--json"]);
@@ -34,11 +36,8 @@ fn two_runs_a_query_an_explanation_and_a_page() {
     assert_eq!(second["epoch"], 1);
     let streams = second["streams"].as_array().unwrap();
     // Users, pipelines and account have no cursor and are read whole; of everything else nothing is new.
-    let read: Vec<&str> = streams
-        .iter()
-        .filter(|s| s["rows"] != 0)
-        .map(|s| s["stream"].as_str().unwrap())
-        .collect();
+    let read: Vec<&str> =
+        streams.iter().filter(|s| s["rows"] != 0).map(|s| s["stream"].as_str().unwrap()).collect();
     assert_eq!(read, ["users", "pipelines", "account"], "{second}");
     assert!(second["notices"].to_string().contains("nothing is new"), "{second}");
 

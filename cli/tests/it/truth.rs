@@ -68,9 +68,13 @@ fn every_intact_token_brings_its_deal_to_its_true_campaign() {
     println!("{right} of {intact} deals with an intact token went to their true visit and campaign");
 
     // To the last minor unit.
-    let won: i64 = deals.iter().filter(|d| d["status"] == "won").map(|d| d["value"].parse::<i64>().unwrap()).sum();
+    let won: i64 =
+        deals.iter().filter(|d| d["status"] == "won").map(|d| d["value"].parse::<i64>().unwrap()).sum();
     let net = |sql: &str| studio.number(sql);
-    assert_eq!(net("SELECT CAST(sum(value_net) * 100 AS BIGINT) FROM conversions WHERE type = 'won'"), won * 100);
+    assert_eq!(
+        net("SELECT CAST(sum(value_net) * 100 AS BIGINT) FROM conversions WHERE type = 'won'"),
+        won * 100
+    );
     for model in ["first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay"] {
         let sum = net(&format!(
             "SELECT CAST(sum(a.net) * 100 AS BIGINT) FROM attribution a \

@@ -75,6 +75,8 @@ pub struct RecordsBuilder {
     schema: SchemaRef,
     events: Vec<ReadEvent>,
     page: String,
+    /// In front of notices about columns; the page when empty.
+    name: String,
     exchange: Option<u64>,
     told: HashSet<String>,
     // Reused from record to record.
@@ -97,6 +99,7 @@ impl RecordsBuilder {
             schema: Arc::new(Schema::empty()),
             events: Vec::new(),
             page: String::new(),
+            name: String::new(),
             exchange: None,
             told: HashSet::new(),
             members: Vec::new(),
@@ -104,6 +107,14 @@ impl RecordsBuilder {
             scratch: String::new(),
             more: String::new(),
         }
+    }
+
+    /// Notices about new and widened columns name this (`crm.leads`) in place of the page. The engine,
+    /// which sees the same, says it in the same words and shows it once.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
     }
 
     /// Ends the page before and starts another: batches carry its label and exchange number.
@@ -116,6 +127,17 @@ impl RecordsBuilder {
     /// Cuts what is left into a batch. After it, [`RecordsBuilder::take_events`] gives all that came.
     pub fn finish_page(&mut self) {
         self.cut();
+    }
+
+    /// Forgets the rows and events since the last [`RecordsBuilder::take_events`], of a page that turned
+    /// out to be unusable. Column types stay as wide as they have become.
+    pub fn discard_page(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        for column in &mut self.columns {
+            column.finish(rows);
+        }
+        self.events.clear();
     }
 
     /// What is ready: full batches, rejected records, notices, in the order they arose. Rejects and
@@ -247,7 +269,7 @@ impl RecordsBuilder {
                 continue;
             };
             let mut scan = Scan::new(json.as_bytes());
-            let (kind, from) = match scan.value() {
+            let (kind, from) = match scan.value().and_then(|span| scan.end().map(|()| span)) {
                 Ok(Span { shape: Shape::Escaped | Shape::Plain, range }) => {
                     let start = self.scratch.len();
                     unescape(json.get(range.start + 1..range.end - 1).unwrap_or_default(), &mut self.scratch);
@@ -405,25 +427,19 @@ impl RecordsBuilder {
         for column in &mut self.columns {
             let before = column.published.replace(column.kind);
             changed |= before != Some(column.kind);
+            let place = if self.name.is_empty() { &self.page } else { &self.name };
+            let (name, now) = (&column.name, column.kind.word());
             let notice = match before {
-                None if self.batches > 0 => Notice {
+                None if self.batches > 0 && column.kind != Kind::Null => Notice {
                     code: "column_added".into(),
-                    message: format!(
-                        "{}: column {:?} is new ({})",
-                        self.page,
-                        column.name,
-                        column.kind.word()
-                    ),
+                    message: format!("{place}: column {name:?} is new ({now})"),
                 },
-                // A column of nulls had no type to widen.
-                Some(was) if was != column.kind && was != Kind::Null => Notice {
+                // A column of nulls had no type to widen; objects among texts are text all the same.
+                Some(was) if was != Kind::Null && was.arrow() != column.kind.arrow() => Notice {
                     code: "schema_widened".into(),
                     message: format!(
-                        "{}: column {:?} was {}; it is kept as {} from here on",
-                        self.page,
-                        column.name,
-                        was.word(),
-                        column.kind.word()
+                        "{place}: column {name:?} was {}, a value came as {now}; it is kept as {now} from here on",
+                        was.word()
                     ),
                 },
                 _ => continue,

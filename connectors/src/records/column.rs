@@ -53,8 +53,7 @@ impl Kind {
             Self::Bool => "true/false",
             Self::Int => "whole number",
             Self::Decimal => "decimal",
-            Self::Json => "object or list",
-            Self::Text => "text",
+            Self::Json | Self::Text => "text",
         }
     }
 }

@@ -27,9 +27,9 @@ mod number;
 mod page;
 mod path;
 mod scan;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use builder::{Limits, MORE, RecordsBuilder};
 pub(crate) use page::nearest;

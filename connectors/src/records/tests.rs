@@ -52,11 +52,9 @@ fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
 
 #[test]
 fn scalars_get_the_narrowest_type_that_holds_all() {
-    let batch = one(
-        r#"[{"n":null,"b":true,"i":1,"d":1,"t":"a","big":1,"j":{"x":[1, 2]},"mix":1.50},
+    let batch = one(r#"[{"n":null,"b":true,"i":1,"d":1,"t":"a","big":1,"j":{"x":[1, 2]},"mix":1.50},
             {"n":null,"b":null,"i":-9223372036854775808,"d":0.25,"t":"\u0411\n","big":18446744073709551615,"j":[],"mix":"x"},
-            {"i":null,"j":{},"mix":{"k":"v"},"new":7}]"#,
-    );
+            {"i":null,"j":{},"mix":{"k":"v"},"new":7}]"#);
     assert_eq!(kind(&batch, "n"), DataType::Null);
     assert_eq!(kind(&batch, "b"), DataType::Boolean);
     assert_eq!(kind(&batch, "i"), DataType::Int64);
@@ -85,10 +83,10 @@ fn drift_from_page_to_page_widens_and_is_told() {
     assert_eq!(kind(&got.batches[1], "a"), DataType::Decimal128(38, 9));
     assert_eq!(texts(&got.batches[2], "a"), [Some("n/a".into()), Some("1".into())]);
     assert_eq!(texts(&got.batches[2], "c"), [Some(r#"{"x":1,"y":2}"#.into()), None]);
-    assert_eq!(texts(&got.batches[2], "id"), [
-        Some("3".into()),
-        Some("123456789012345678901234567890123".into())
-    ]);
+    assert_eq!(
+        texts(&got.batches[2], "id"),
+        [Some("3".into()), Some("123456789012345678901234567890123".into())]
+    );
     let told: Vec<&str> = got.notices.iter().map(|(c, _)| c.as_str()).collect();
     assert_eq!(told, ["schema_widened", "column_added", "schema_widened", "schema_widened"]);
     assert!(got.notices[0].1.contains("page 2") && got.notices[0].1.contains("decimal"), "{:?}", got.notices);
@@ -100,20 +98,19 @@ fn one_bad_record_goes_alone() {
     records.begin_page("page 3", Some(9));
     let mut page = br#"{"d":{"x":[{"id":1},17,"#.to_vec();
     page.extend_from_slice(b"{\"id\":2,\"name\":\"\xFF\"},null,[],");
-    page.extend_from_slice(format!("{{\"id\":3,\"name\":\"{}\"}},{{\"id\":4}}]}}}}", "z".repeat(100)).as_bytes());
+    page.extend_from_slice(
+        format!("{{\"id\":3,\"name\":\"{}\"}},{{\"id\":4}}]}}}}", "z".repeat(100)).as_bytes(),
+    );
     let found = records.push_page(&page, &Selector::list("d.x").unwrap()).unwrap();
     assert_eq!(found, Found { records: 7, rejected: 5 });
     records.finish_page();
     let got = sort(records.take_events());
     assert_eq!(got.batches[0].num_rows(), 2);
     let places: Vec<&str> = got.rejects.iter().map(|(p, _)| p.as_str()).collect();
-    assert_eq!(places, [
-        "page 3, record 2",
-        "page 3, record 3",
-        "page 3, record 4",
-        "page 3, record 5",
-        "page 3, record 6"
-    ]);
+    assert_eq!(
+        places,
+        ["page 3, record 2", "page 3, record 3", "page 3, record 4", "page 3, record 5", "page 3, record 6"]
+    );
     assert!(got.rejects[1].1.contains("UTF-8"), "{:?}", got.rejects);
     assert!(got.rejects[4].1.contains("at most 100"), "{:?}", got.rejects);
 }
@@ -252,4 +249,45 @@ fn a_cut_page_is_an_error_wherever_it_is_cut() {
     assert!(error(&page[..20], &list).contains("at byte 20"), "{}", error(&page[..20], &list));
     assert!(error("<html>oops</html>", &list).contains("web page"));
     assert!(error(&format!("{page} x"), &list).contains("behind the end"));
+}
+
+/// Bytes are changed, cut and doubled: never a panic, and every record is a row or a reject.
+#[test]
+fn no_bytes_make_it_panic_or_lose_a_record() {
+    let seed = "{\"d\":{\"l\":[{\"id\":1,\"n\":1.50,\"t\":\"Ж\\ud83d\\ude00\\n\",\"o\":{\"a\":[1,{}]},\"b\":true,\"z\":null},\
+                {\"id\":18446744073709551616,\"n\":1e-3,\"t\":\"\",\"o\":[],\"b\":\"x\",\"\\u0061\":-0}]}}";
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let selector = Selector::list("d.l").unwrap();
+    let mut good = 0;
+    for _ in 0..30_000 {
+        let mut page = seed.as_bytes().to_vec();
+        for _ in 0..=random(3) {
+            let at = random(page.len());
+            match random(4) {
+                0 => page[at] = u8::try_from(random(256)).unwrap(),
+                1 => page.truncate(at.max(1)),
+                2 => page.insert(at, b"{}[],:\"\\01e.-u"[random(14)]),
+                _ => drop(page.remove(at)),
+            }
+        }
+        let mut records = RecordsBuilder::new(Limits { batch_rows: 1, ..Limits::default() });
+        records.begin_page("page 1", None);
+        let Ok(found) = records.push_page_with(&page, &selector, &[("extra", "5 x")]) else { continue };
+        records.finish_page();
+        let got = sort(records.take_events());
+        let rows: usize = got.batches.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(rows + got.rejects.len(), usize::try_from(found.records).unwrap());
+        assert_eq!(got.rejects.len(), usize::try_from(found.rejected).unwrap());
+        good += 1;
+        for record in page.split(|b| *b == b'}') {
+            records.push(record, "alone");
+        }
+    }
+    assert!(good > 1000, "{good}");
 }

@@ -84,7 +84,9 @@ impl ColumnType {
             Self::Bool => DataType::Boolean,
             Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => DataType::Date32,
-            Self::TextList => DataType::List(std::sync::Arc::new(Field::new_list_field(DataType::Utf8, true))),
+            Self::TextList => {
+                DataType::List(std::sync::Arc::new(Field::new_list_field(DataType::Utf8, true)))
+            }
         }
     }
 }

@@ -110,7 +110,9 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => {
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
             Segment::Enum { variant } => pointer.push_str(&format!("/{variant}")),
             Segment::Unknown => {}
         }
@@ -172,7 +174,11 @@ mod tests {
             "subdoman": "x", "page_size": "many", "streams": [{"name": "a"}, {"nam": "b", "name": 3}]
         }));
         let places: Vec<&str> = found.iter().map(|(p, _)| p.as_str()).collect();
-        assert_eq!(places, ["/subdoman", "/page_size", "/streams/1/nam", "/streams/1/name", ""], "{found:#?}");
+        assert_eq!(
+            places,
+            ["/subdoman", "/page_size", "/streams/1/nam", "/streams/1/name", ""],
+            "{found:#?}"
+        );
         assert!(found[4].1.contains("subdomain"), "{found:#?}");
     }
 

@@ -25,7 +25,13 @@ pub trait Sink: Send + Sync {
 
     /// Writes one table where readers do not see it, and makes it durable. Staging the same table
     /// again under the same `txn` replaces what was staged.
-    async fn stage(&self, ctx: &Context, table: &Table, rows: BatchStream, txn: &TxnId) -> Result<Committable>;
+    async fn stage(
+        &self,
+        ctx: &Context,
+        table: &Table,
+        rows: BatchStream,
+        txn: &TxnId,
+    ) -> Result<Committable>;
 
     /// Shows all staged tables of the epoch to readers at once. Succeeds without effect when this
     /// `txn` is committed already.

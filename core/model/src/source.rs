@@ -100,8 +100,14 @@ pub enum ReadEvent {
     /// (days since the epoch, half-open). After a crash between the two, the source begins the
     /// window again with the same `id` and goes on behind its checkpoint, or with another `id` and
     /// starts the window over.
-    WindowBegin { id: String, from_on: i32, to_on: i32 },
-    WindowEnd { id: String },
+    WindowBegin {
+        id: String,
+        from_on: i32,
+        to_on: i32,
+    },
+    WindowEnd {
+        id: String,
+    },
     /// Rows until [`ReadEvent::ReplaceEnd`] are the whole truth about one slice of the stream, for
     /// sources whose unit of change is not a day but a thing that is read whole: a file.
     ///
@@ -114,8 +120,13 @@ pub enum ReadEvent {
     /// An `id` is used once for the stream, except that after a crash between the two events the
     /// source begins the slice again with the same `id` and goes on behind its checkpoint, or with another
     /// `id` and starts the slice over; rows of an `id` that never ended do not count.
-    ReplaceBegin { id: String, slice: String },
-    ReplaceEnd { id: String },
+    ReplaceBegin {
+        id: String,
+        slice: String,
+    },
+    ReplaceEnd {
+        id: String,
+    },
     /// The vendor's own number of records for what this read covered, to compare with ours.
     Count(CountCheck),
     /// How much there is in all, where known, for the progress bar.

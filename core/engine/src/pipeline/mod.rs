@@ -30,11 +30,11 @@ use throughline_core::{DynSink, DynSource, Place, Redactor};
 
 pub use plan::check_sql;
 pub use schema::schema;
-pub use sql_text::SqlText;
 pub(crate) use section::Section;
 pub use settings::EngineSettings;
-pub use throughline_http::HttpSettings;
+pub use sql_text::SqlText;
 pub use test_case::{Rows, TestCase};
+pub use throughline_http::HttpSettings;
 pub use transform::{Stage, Transform};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText};
@@ -153,7 +153,8 @@ fn read_text(path: &Path, name: &str) -> Result<String, Diagnostics> {
         return Err(only(whole("this is a folder, not a pipeline file".into()).hint(hint)));
     }
     if about.len() > document::MAX_FILE_BYTES {
-        let hint = "a pipeline file has at most 1 MiB: data belongs into files that a source reads".to_owned();
+        let hint =
+            "a pipeline file has at most 1 MiB: data belongs into files that a source reads".to_owned();
         return Err(only(whole(format!("a pipeline file of {} bytes", about.len())).hint(hint)));
     }
     let bytes =

@@ -89,8 +89,10 @@ pub(crate) fn read(section: Section<'_>) -> Option<Schedule> {
             }
         },
     };
-    let overlap = section.choice("overlap", &[("skip", Overlap::Skip), ("queue", Overlap::Queue)]).unwrap_or_default();
-    let missed = section.choice("missed", &[("once", Missed::Once), ("skip", Missed::Skip)]).unwrap_or_default();
+    let overlap =
+        section.choice("overlap", &[("skip", Overlap::Skip), ("queue", Overlap::Queue)]).unwrap_or_default();
+    let missed =
+        section.choice("missed", &[("once", Missed::Once), ("skip", Missed::Skip)]).unwrap_or_default();
     let retry = section.table("retry", "[schedule.retry]").map_or_else(RetryPolicy::default, read_retry);
     let cron = expression.and_then(|given| match Cron::parse(given.value, zone.unwrap_or(chrono_tz::UTC)) {
         Ok(cron) => Some(cron),
