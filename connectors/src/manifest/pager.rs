@@ -73,8 +73,10 @@ pub(crate) struct Place<'a> {
 }
 
 impl Pager {
-    pub fn new(plan: Arc<StreamPlan>) -> Self {
-        Self { plan, records: RecordsBuilder::new(Limits::default()), before: None, outrun: 0 }
+    /// `source` is its name in the pipeline.
+    pub fn new(plan: Arc<StreamPlan>, source: &str) -> Self {
+        let records = RecordsBuilder::new(Limits::default()).named(format!("{source}.{}", plan.spec.name));
+        Self { plan, records, before: None, outrun: 0 }
     }
 
     /// Another list begins.
@@ -199,7 +201,7 @@ impl Pager {
             let found = self.records.push_page_with(&answer.body, &self.plan.selector, at.extra);
             if found.is_err() {
                 // What came before the error must not be used.
-                self.records = RecordsBuilder::new(Limits::default());
+                self.records.discard_page();
             }
             page.found = found?;
         }

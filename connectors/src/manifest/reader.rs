@@ -111,8 +111,8 @@ impl Reader {
             state = State { done_to: state.done_to, last: state.last, ..State::default() };
         }
         Ok(Self {
-            pager: Pager::new(plan.clone()),
-            parent_pager: parent.clone().map(Pager::new),
+            pager: Pager::new(plan.clone(), &ctx.name),
+            parent_pager: parent.clone().map(|parent| Pager::new(parent, &ctx.name)),
             counter: plan.count.is_some().then(|| Counter { partial: resumed, ..Counter::default() }),
             connection,
             ctx,
