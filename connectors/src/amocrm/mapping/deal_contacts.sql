@@ -1,16 +1,17 @@
--- Contacts of leads, of the version changed last.
+-- Contacts of leads, of the version changed last: as in deals.sql.
 WITH known AS (
-    SELECT id, updated_at, _embedded, 0 AS from_basket FROM leads
+    SELECT l.id, l._embedded
+    FROM (SELECT id, coalesce(updated_at, 0) AS at FROM deleted_leads) b
+    RIGHT JOIN leads l ON l.id = b.id
+    WHERE b.id IS NULL OR b.at < coalesce(l.updated_at, 0)
     UNION ALL
-    SELECT id, updated_at, _embedded, 1 AS from_basket FROM deleted_leads
-),
-ranked AS (
-    SELECT known.*,
-           row_number() OVER (PARTITION BY id ORDER BY coalesce(updated_at, 0) DESC, from_basket DESC) AS n
-    FROM known
+    SELECT b.id, b._embedded
+    FROM deleted_leads b
+    LEFT JOIN (SELECT id, coalesce(updated_at, 0) AS at FROM leads) l ON l.id = b.id
+    WHERE l.id IS NULL OR l.at <= coalesce(b.updated_at, 0)
 ),
 links AS (
-    SELECT id, unnest(json_list(_embedded, 'contacts[*]')) AS contact FROM ranked WHERE n = 1
+    SELECT id, unnest(json_list(_embedded, 'contacts[*]')) AS contact FROM known
 )
 SELECT 'amocrm:' || $subdomain || ':' || CAST(id AS VARCHAR)              AS deal_id,
        'amocrm:' || $subdomain || ':' || json_text(contact, 'id')         AS contact_id,
