@@ -130,6 +130,9 @@ impl<R: Read> Lines<R> {
         let mut length = (self.end - self.start) as u64;
         let mut ended = false;
         // The head stays in front, further chunks go behind it.
+        if self.buffer.len() < head + CHUNK {
+            self.buffer.resize(head + CHUNK, 0);
+        }
         loop {
             let read = fill(&mut self.reader, &mut self.buffer[head..])?;
             let chunk = &self.buffer[head..head + read];
@@ -170,7 +173,10 @@ pub(crate) fn fill(reader: &mut impl Read, into: &mut [u8]) -> io::Result<usize>
 mod tests {
     use super::*;
 
-    fn all(text: &[u8], max: usize) -> Vec<(Vec<u8>, Option<u64>, bool, u64, u64)> {
+    /// Bytes, length when too long, ended, number, offset.
+    type Found = (Vec<u8>, Option<u64>, bool, u64, u64);
+
+    fn all(text: &[u8], max: usize) -> Vec<Found> {
         let mut lines = Lines::new(text, max);
         let mut out = Vec::new();
         while let Some(l) = lines.next().unwrap() {

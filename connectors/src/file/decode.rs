@@ -30,6 +30,8 @@ struct Foreign {
     raw_at: usize,
     raw_end: usize,
     eof: bool,
+    /// The decoder has given its last.
+    done: bool,
     text: Vec<u8>,
     text_at: usize,
     text_end: usize,
@@ -46,6 +48,7 @@ impl<R: Read> Decoded<R> {
                 raw_at: 0,
                 raw_end: 0,
                 eof: false,
+                done: false,
                 // Never less than what decoding one chunk can need.
                 text: vec![0; CHUNK * 3 + 16],
                 text_at: 0,
@@ -98,6 +101,9 @@ impl<R: Read> Read for Decoded<R> {
 impl Foreign {
     fn read(&mut self, reader: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
         while self.text_at == self.text_end {
+            if self.done {
+                return Ok(0);
+            }
             if self.raw_at == self.raw_end && !self.eof {
                 self.raw_at = 0;
                 self.raw_end = fill(reader, &mut self.raw)?;
@@ -107,9 +113,7 @@ impl Foreign {
             let (result, read, written, _) = self.decoder.decode_to_utf8(source, &mut self.text, self.eof);
             self.raw_at += read;
             (self.text_at, self.text_end) = (0, written);
-            if self.eof && result == CoderResult::InputEmpty && written == 0 {
-                return Ok(0);
-            }
+            self.done = self.eof && result == CoderResult::InputEmpty;
         }
         let given = into.len().min(self.text_end - self.text_at);
         into[..given].copy_from_slice(&self.text[self.text_at..self.text_at + given]);

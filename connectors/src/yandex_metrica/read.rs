@@ -1,5 +1,6 @@
 //! Reads one stream: days in need of reading, a log request for each span of them, its parts.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Days as Count, NaiveDate};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Pauses grow from at least this, whatever the first one was.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// Numbers scratch files.
+static SCRATCH: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct Reader {
     pub ctx: Context,
@@ -207,12 +211,9 @@ impl Reader {
     /// One part: downloaded whole, its size compared, its rows sent. Gives its bytes.
     async fn part(&self, id: u64, part: &Part, days: Days) -> Result<u64> {
         let name = format!("request {id}, part {}", part.number);
-        let path = self.ctx.scratch.join(format!(
-            "{}-{}-{id}-{}.tsv",
-            self.settings.counter,
-            self.kind.stream(),
-            part.number
-        ));
+        // A read that was dropped may still be at the same part.
+        let scratch = SCRATCH.fetch_add(1, Ordering::Relaxed);
+        let path = self.ctx.scratch.join(format!("metrica-{id}-{}.{scratch}.tsv", part.number));
         let mut attempt = 1;
         let (bytes, exchange) = loop {
             self.ctx.check_cancelled()?;

@@ -28,7 +28,7 @@ WHERE type = 'system' AND "from" IS NOT NULL AND json_text(system, 'wa_id') <> "
 UNION
 SELECT 'wa_user', json_text(update, 'user_id.previous'), 'wa_user', json_text(update, 'user_id.current'),
        'whatsapp number change'
-FROM (SELECT unnest(coalesce(json_list(value, 'user_id_update[*]'), make_array(value))) AS update
-      FROM other
-      WHERE field = 'user_id_update')
+FROM (SELECT value AS update FROM other WHERE field = 'user_id_update'
+      UNION ALL
+      SELECT unnest(json_list(value, 'user_id_update[*]')) AS update FROM other WHERE field = 'user_id_update')
 WHERE json_text(update, 'user_id.previous') IS NOT NULL AND json_text(update, 'user_id.current') IS NOT NULL
