@@ -29,6 +29,8 @@ pub struct PipelineShape {
     pub metrica: bool,
     pub whatsapp: bool,
     pub amocrm: Option<Login>,
+    /// Its streams; none: all of them.
+    pub streams: &'static [&'static str],
     pub costs: bool,
     pub attribution: bool,
     /// Lines for the end of the file.
@@ -41,6 +43,7 @@ impl Default for PipelineShape {
             metrica: true,
             whatsapp: true,
             amocrm: Some(Login::LongLived),
+            streams: &[],
             costs: true,
             attribution: true,
             extra: String::new(),
@@ -177,6 +180,9 @@ impl Studio {
                 "\n[[source]]\nname = \"crm\"\nconnector = \"amocrm\"\nsubdomain = \"studio\"\nbase_url = \"{url}\"\n"
             )
             .unwrap();
+            if !shape.streams.is_empty() {
+                writeln!(text, "streams = {:?}", shape.streams).unwrap();
+            }
             match login {
                 Login::LongLived => text.push_str("token = { env = \"AMOCRM_TOKEN\" }\n"),
                 Login::OAuth => write!(

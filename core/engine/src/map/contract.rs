@@ -12,9 +12,9 @@ use crate::land::{SEQ, WINDOW};
 pub struct StreamView {
     /// Current rows that keep the contract.
     pub select: String,
-    /// Current rows that break it, with all landed columns as text in `_tl_reason` and friends; `None`
-    /// when the landed types cannot break it.
-    pub broken: Option<String>,
+    /// SELECTs of rows that break it: the reason as `_tl_reason`, then all landed columns. None when the
+    /// stream has no key and the landed types cannot break it.
+    pub broken: Vec<String>,
 }
 
 /// `raw` is the bound table of landed segments, `windows` (day DATE, window_id) says which window
@@ -54,7 +54,8 @@ pub fn stream_view(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Op
     let list = columns.join(", ");
     let unbroken: String = breaks.iter().map(|(test, _)| format!(" AND NOT ({test})")).collect();
     let select = format!("SELECT {list} FROM ({current}) r WHERE TRUE{unbroken}");
-    let broken = (!breaks.is_empty()).then(|| {
+    let mut broken: Vec<String> = keyless_rows(spec, landed, raw, windows).into_iter().collect();
+    broken.extend((!breaks.is_empty()).then(|| {
         let tests: Vec<&str> = breaks.iter().map(|(t, _)| t.as_str()).collect();
         let cases: String =
             breaks.iter().map(|(test, reason)| format!(" WHEN {test} THEN {reason}")).collect();
@@ -62,36 +63,54 @@ pub fn stream_view(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Op
             "SELECT CASE{cases} END AS _tl_reason, r.* FROM ({current}) r WHERE ({})",
             tests.join(") OR (")
         )
-    });
+    }));
     StreamView { select, broken }
 }
 
-/// The latest version of each key, less the rows of windows that a later one replaced.
-fn current_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> String {
-    let mut from = raw.to_owned();
+/// The key's columns, when all of them landed.
+fn landed_key(spec: &StreamSpec, landed: &SchemaRef) -> Option<Vec<String>> {
+    let keyed = !spec.key.is_empty() && spec.key.iter().all(|k| landed.field_with_name(k).is_ok());
+    keyed.then(|| spec.key.iter().map(|k| quoted(k)).collect())
+}
+
+/// Holds for rows without any part of their key. (A part may be null: an ad group of a campaign that has
+/// none.)
+fn keyless(key: &[String], table: &str) -> String {
+    key.iter().map(|k| format!("{table}.{k} IS NULL")).collect::<Vec<_>>().join(" AND ")
+}
+
+/// They are no versions of one another, and of nothing else: all of them are set aside.
+fn keyless_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> Option<String> {
+    let key = landed_key(spec, landed)?;
+    let names = spec.key.join(", ").replace('\'', "''");
+    let (from, keyless) = (valid_rows(spec, raw, windows), keyless(&key, "r"));
+    Some(format!("SELECT 'the key ({names}) is missing' AS _tl_reason, r.* FROM {from} r WHERE {keyless}"))
+}
+
+/// Less the rows of windows that a later one replaced.
+fn valid_rows(spec: &StreamSpec, raw: &str, windows: Option<&str>) -> String {
     if let (Some(restates), Some(windows)) = (&spec.restates, windows) {
         let day = quoted(&restates.day_column);
-        from = format!(
+        return format!(
             "(SELECT w.* FROM {raw} w LEFT JOIN {windows} t \
              ON t.day = TRY_CAST(substr(CAST(w.{day} AS VARCHAR), 1, 10) AS DATE) \
              WHERE t.window_id IS NULL AND w.{WINDOW} IS NULL OR t.window_id = w.{WINDOW})"
         );
     }
-    let keyed = !spec.key.is_empty() && spec.key.iter().all(|k| landed.field_with_name(k).is_ok());
-    if !keyed {
-        return format!("SELECT * FROM {from}");
-    }
-    let keys: Vec<String> = spec.key.iter().map(|k| quoted(k)).collect();
-    // Only the winners' numbers go through the hash table, not their rows. Rows without a key are no
-    // versions of one another: all of them stay, and mapping says what they lack.
-    let list: Vec<String> = keys.iter().map(|k| format!("g.{k}")).collect();
-    let keyless: Vec<String> = list.iter().map(|k| format!("{k} IS NULL")).collect();
+    raw.to_owned()
+}
+
+/// The latest version of each key.
+fn current_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> String {
+    let from = valid_rows(spec, raw, windows);
+    let Some(key) = landed_key(spec, landed) else { return format!("SELECT * FROM {from}") };
+    // Only the winners' numbers go through the hash table, not their rows: of a join the left side is held.
+    // `IN` would put the rows there.
     format!(
-        "SELECT * FROM {from} v WHERE v.{SEQ} IN \
-         (SELECT max(g.{SEQ}) FROM {from} g GROUP BY {} \
-         UNION ALL SELECT g.{SEQ} FROM {from} g WHERE {})",
-        list.join(", "),
-        keyless.join(" OR ")
+        "SELECT v.* FROM (SELECT max(g.{SEQ}) AS last FROM {from} g WHERE NOT ({}) GROUP BY {}) k \
+         JOIN {from} v ON v.{SEQ} = k.last",
+        keyless(&key, "g"),
+        key.iter().map(|k| format!("g.{k}")).collect::<Vec<_>>().join(", ")
     )
 }
 

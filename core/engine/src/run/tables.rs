@@ -304,7 +304,7 @@ async fn bind_stream(
     let raw = map::quoted(&raw);
     let view = map::stream_view(spec, &schema, &raw, days.as_deref());
     session.bind_view(&spec.name, &view.select, &[]).await?;
-    if let Some(broken) = &view.broken {
+    for broken in &view.broken {
         letters.collect(session, broken, &entry.name, &spec.name).await?;
     }
     Ok(())
