@@ -5,12 +5,19 @@
 //! large as its keys; where spillable memory may fill the whole limit, as in DataFusion's own pools,
 //! there is nothing left for them and the query fails though the disk is empty. So here spillable
 //! memory takes at most half, in equal shares, and what cannot spill takes whatever is free.
+//!
+//! A plan of many joins has dozens of sorts, most of which are idle at a time. Their equal shares may
+//! be less than one batch, without which a sort cannot even begin to spill: so each may take a little
+//! more than its share while a quarter of the limit stays free.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+
+/// The part of the limit that an operator may begin with, whatever its share.
+const LITTLE: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct HalfSpillPool {
@@ -74,13 +81,17 @@ impl MemoryPool for HalfSpillPool {
     }
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let mut used = self.used();
-        let (held, available) = if reservation.consumer().can_spill() {
+        let all = used.unspillable.saturating_add(used.spillable).saturating_add(additional);
+        let (held, fits) = if reservation.consumer().can_spill() {
             let half = (self.limit / 2).min(self.limit.saturating_sub(used.unspillable));
-            (reservation.size(), half / used.spillers.max(1))
+            let held = reservation.size();
+            let wanted = held.saturating_add(additional);
+            let begins = wanted <= self.limit / LITTLE && all <= self.limit / 4 * 3;
+            (held, wanted <= half / used.spillers.max(1) || begins)
         } else {
-            (used.unspillable.saturating_add(used.spillable), self.limit)
+            (all - additional, all <= self.limit)
         };
-        if held.saturating_add(additional) > available {
+        if !fits {
             return Err(DataFusionError::ResourcesExhausted(format!(
                 "{} asked for {} KB beside {} KB, {self}",
                 reservation.consumer().name(),
@@ -97,5 +108,43 @@ impl MemoryPool for HalfSpillPool {
     }
     fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::Finite(self.limit)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn spillers(pool: &Arc<dyn MemoryPool>, count: usize) -> Vec<MemoryReservation> {
+        let consumer = |n: usize| MemoryConsumer::new(format!("sort {n}")).with_can_spill(true);
+        (0..count).map(|n| consumer(n).register(pool)).collect()
+    }
+
+    #[test]
+    fn spillers_share_half_equally() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalfSpillPool::new(1600));
+        let two = spillers(&pool, 2);
+        two[0].try_grow(400).unwrap();
+        assert!(two[0].try_grow(1).is_err());
+        two[1].try_grow(400).unwrap();
+        let table = MemoryConsumer::new("join").register(&pool);
+        table.try_grow(800).unwrap();
+        assert!(table.try_grow(1).is_err());
+    }
+
+    #[test]
+    fn one_of_many_can_begin_and_a_quarter_stays_free() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalfSpillPool::new(1600));
+        let many = spillers(&pool, 100);
+        for sort in &many[..12] {
+            sort.try_grow(100).unwrap();
+            assert!(sort.try_grow(1).is_err());
+        }
+        // Beyond three quarters only the share is left.
+        assert!(many[12].try_grow(100).is_err());
+        many[12].try_grow(8).unwrap();
     }
 }
