@@ -47,7 +47,7 @@ impl<'a> Orders<'a> {
         for (id, note) in noted {
             let request = listed.iter().find(|r| r.request_id == id);
             let serves = request.is_some_and(|r| self.is_usable(r, note.days, Some(&note)));
-            if Some(id) != keep && (state.finished.contains(&id) || !serves) {
+            if Some(id) != keep && (state.finished.contains(&id) || note.backfilled || !serves) {
                 self.remove(id, request.map(|r| r.status)).await?;
             }
         }
@@ -146,6 +146,11 @@ impl<'a> Orders<'a> {
         Ok(request)
     }
 
+    /// A backfill has read all of it.
+    pub async fn backfilled(&self, id: u64) -> Result<()> {
+        self.notes.backfilled(id).await
+    }
+
     /// A name for a window that no other has.
     pub async fn window_id(&self, days: Days, request: u64) -> Result<String> {
         let serial = self.notes.next_serial().await?;
@@ -171,7 +176,12 @@ impl<'a> Orders<'a> {
     }
 
     fn note(&self, days: Days) -> Note {
-        Note { days, fields: self.fields().to_vec(), created_us: self.notes.ctx.clock.now_us() }
+        Note {
+            days,
+            fields: self.fields().to_vec(),
+            created_us: self.notes.ctx.clock.now_us(),
+            backfilled: false,
+        }
     }
 
     /// Whether a request that is there already can serve for `days`. What was prepared long ago lacks

@@ -77,6 +77,10 @@ impl Reader {
                 let window = orders.window_id(days, id).await?;
                 self.fetch(&orders, order, OpenRequest { id, days, window, next_part: 0 }, &mut state)
                     .await?;
+                // Not `id`: a request that failed was placed anew under another number.
+                if let Some(done) = state.finished.last().filter(|_| request.window.is_some()) {
+                    orders.backfilled(*done).await?;
+                }
                 left = days
                     .last
                     .succ_opt()

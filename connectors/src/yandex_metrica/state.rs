@@ -50,6 +50,10 @@ pub(crate) struct Note {
     pub days: Days,
     pub fields: Vec<String>,
     pub created_us: InstantUs,
+    /// Read to its end by a backfill, whose checkpoints are not kept and of which nobody says that it is
+    /// safe: the next read cleans it.
+    #[serde(default)]
+    pub backfilled: bool,
 }
 
 /// The notes of one stream.
@@ -78,6 +82,12 @@ impl Notes<'_> {
     pub async fn created(&self, id: u64, note: &Note) -> Result<()> {
         self.put(&format!("{}{id}", self.request_prefix()), Some(note)).await?;
         self.forget_intent(note.days).await
+    }
+    pub async fn backfilled(&self, id: u64) -> Result<()> {
+        let key = format!("{}{id}", self.request_prefix());
+        let Some(note) = self.ctx.notes.get(&key).await? else { return Ok(()) };
+        let Ok(note) = serde_json::from_value::<Note>(note) else { return Ok(()) };
+        self.put(&key, Some(&Note { backfilled: true, ..note })).await
     }
     pub async fn forget_intent(&self, days: Days) -> Result<()> {
         self.put(&self.intent_key(days), None).await

@@ -602,8 +602,15 @@ async fn a_backfill_reads_the_days_of_its_window() {
         }
     }
     assert_eq!(rows, 3);
-    let counter = counter.lock().unwrap();
-    assert_eq!((&*counter.requests[0].date1, &*counter.requests[0].date2), ("2026-09-02", "2026-09-03"));
+    let asked = counter.lock().unwrap().requests[0].clone();
+    assert_eq!((&*asked.date1, &*asked.date2), ("2026-09-02", "2026-09-03"));
+    // A backfill's rows are never acknowledged: the next read cleans, also when it could use it.
+    assert_eq!(counter.lock().unwrap().statuses(), ["processed"]);
+    let mut landing = Landing::default();
+    landing.run(&source, &world.ctx, "visits").await.unwrap();
+    assert_eq!(visits(&source, &landing), ALL);
+    assert_eq!(counter.lock().unwrap().statuses(), ["cleaned_by_user"; 2]);
+    assert_eq!(world.notes.open(), Vec::<String>::new());
 }
 
 #[tokio::test]
