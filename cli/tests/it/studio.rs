@@ -233,10 +233,6 @@ impl Studio {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.run_in(self.folder(), args)
-    }
-
     pub fn run_in(&self, folder: &Path, args: &[&str]) -> Output {
         self.command_in(folder, args).output().unwrap()
     }
