@@ -1,11 +1,13 @@
 """`make bench`: what docs/performance.md describes, measured now, in one run, on this machine."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from measure import RELEASE, ROOT, company, machine, run, throughline
@@ -113,6 +115,8 @@ def land(streams, title):
             report, ran = throughline(
                 folder, "run", marks={"landed": lambda: tables.is_dir() and any(tables.iterdir())}, env=keys(line)
             )
+            with urllib.request.urlopen(line["url"] + "/_company/stats") as stats:
+                sent = json.load(stats)["body_bytes"]
         rows, landed = report["rows"], ran.marks["landed"]
         for stream in report["streams"]:
             if stream["rows"]:
@@ -121,9 +125,12 @@ def land(streams, title):
                     f" {stream['elapsed_ms'] / 1000:.1f} s"
                 )
         then = ran.all.cpu_s - landed.cpu_s
-        says(f"to typed Parquet: {rows / landed.cpu_s:.0f} rows per CPU-second ({rows} rows, {landed.cpu_s:.2f} CPU s, {landed.wall_s:.1f} s)")
+        says(f"to typed Parquet: {rows / landed.cpu_s:.0f} rows per CPU-second ({rows} rows,"
+             f" {sent / 1e6:.0f} MB of JSON, {landed.cpu_s:.2f} CPU s, {landed.wall_s:.1f} s)")
         says(f"  peak memory while landing: {landed.peak_mb:.0f} MB")
         says(f"then mapping, attribution, publishing: {then:.2f} CPU s, {ran.all.wall_s - landed.wall_s:.1f} s")
+        if os.environ.get("KEEP"):
+            shutil.copytree(folder, os.environ["KEEP"], dirs_exist_ok=True)
         says(f"  peak memory of the whole run: {ran.all.peak_mb:.0f} MB with memory = \"{MEMORY}\"")
 
 
