@@ -418,6 +418,11 @@ async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
             "won deals have no closing instant; that of their last change was used",
         ),
         (
+            "won_without_value",
+            "c_deals WHERE state = 'won' AND value_minor IS NULL AND NOT coalesce(is_deleted, false)",
+            "won deals have no value, or no known currency, and bring no revenue here",
+        ),
+        (
             "token_on_two_visits",
             "(SELECT token FROM c_visits WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1) AS t",
             "visit tokens were seen on two visits and match neither",
