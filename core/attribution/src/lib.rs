@@ -14,6 +14,7 @@ mod explain;
 mod host;
 mod identity;
 mod job;
+pub mod models;
 mod money;
 mod origins;
 mod runner;

@@ -7,6 +7,8 @@ mod fixtures;
 mod identity;
 mod journeys;
 mod messengers;
+mod models;
+mod models_properties;
 mod money;
 mod properties;
 mod scale;
