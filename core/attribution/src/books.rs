@@ -1,5 +1,8 @@
 //! The books: sums that must agree after every run. A run whose books do not close is an error.
 
+mod daily;
+mod journeys;
+
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
@@ -8,7 +11,7 @@ use throughline_core::{Error, ErrorKind, Result};
 use crate::host::{ints, text_or_empty, texts};
 use crate::money::Reporting;
 use crate::runner::Runner;
-use crate::settings::Model;
+use crate::settings::Settings;
 
 /// Two sums that must be equal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -81,75 +84,48 @@ const BY_CREDIT: &str = "SELECT model, count(*) AS conversions, \
      FROM (SELECT model, conversion_id, sum(credit) AS credit, sum(gross) AS gross, sum(net) AS net \
        FROM attribution GROUP BY model, conversion_id) AS c GROUP BY model";
 
-/// Sums per model over `channel_daily`.
-const BY_CHANNEL: &str = "SELECT model, sum(visits) AS visits, sum(inquiries) AS inquiries, \
-     sum(new_inquiries) + sum(repeat_inquiries) AS new_and_repeat, \
-     CAST(round(sum(gross) * $unit) AS BIGINT) AS gross, CAST(round(sum(net) * $unit) AS BIGINT) AS net, \
-     CAST(round(sum(cost) * $unit) AS BIGINT) AS cost \
-     FROM channel_daily GROUP BY model";
-
 /// Compares what went in with what came out; an error names every pair that differs.
 pub(crate) async fn check(
     runner: &Runner<'_>,
-    models: &[Model],
+    settings: &Settings,
     reporting: &Reporting,
 ) -> Result<Vec<BookCheck>> {
     let unit = 10_i64.pow(reporting.decimals).to_string();
+    let models = &settings.models;
     let sums = named_sums(runner, &unit).await?;
     let sum = |name: &str| sums.get(name).copied().unwrap_or(0);
 
     let mut checks: Vec<BookCheck> = PAIRS
         .iter()
+        .chain(daily::PAIRS)
         .map(|(name, expected, found, explanation)| compare(name, sum(expected), sum(found), explanation))
         .collect();
 
     let credit = by_model(runner, &BY_CREDIT.replace("$unit", &unit)).await?;
-    let channel = by_model(runner, &BY_CHANNEL.replace("$unit", &unit)).await?;
     for model in models.iter().map(|m| m.as_str()) {
         let credited =
             |column: &str| credit.get(&(model.to_string(), column.to_string())).copied().unwrap_or(0);
-        let by_channel =
-            |column: &str| channel.get(&(model.to_string(), column.to_string())).copied().unwrap_or(0);
-        for (name, expected, found, explanation) in [
-            (
-                "credited",
-                sum("conversions"),
-                credited("conversions"),
-                "conversions, and those that are credited",
-            ),
-            ("uneven", 0, credited("uneven"), "conversions whose credit does not sum to 1"),
-            ("gross", sum("gross"), credited("gross"), "gross of conversions and of their touches"),
-            ("net", sum("net"), credited("net"), "net of conversions and of their touches"),
-            (
-                "gross_by_channel",
-                sum("gross"),
-                by_channel("gross"),
-                "gross of conversions and over all channels",
-            ),
-            ("net_by_channel", sum("net"), by_channel("net"), "net of conversions and over all channels"),
-            ("cost_by_channel", sum("cost"), by_channel("cost"), "cost in all and over all channels"),
-            (
-                "inquiries_by_channel",
-                sum("inquiries"),
-                by_channel("inquiries"),
-                "inquiries in all and over all channels, (none) included",
-            ),
-            (
-                "new_and_repeat",
-                sum("inquiries"),
-                by_channel("new_and_repeat"),
-                "inquiries in all, and new and repeat ones",
-            ),
-            (
-                "visits_by_channel",
-                sum("visit_kind"),
-                by_channel("visits"),
-                "visits in all and over all channels",
-            ),
+        for (name, expected, explanation) in [
+            ("conversions", sum("conversions"), "conversions, and those that are credited"),
+            ("uneven", 0, "conversions whose credit does not sum to 1"),
+            ("gross", sum("gross"), "gross of conversions and of their touches"),
+            ("net", sum("net"), "net of conversions and of their touches"),
         ] {
-            checks.push(compare(&format!("{name} ({model})"), expected, found, explanation));
+            checks.push(compare(&format!("{name} ({model})"), expected, credited(name), explanation));
         }
     }
+    for (table, members) in [("channel_daily", "channels"), ("campaign_daily", "campaigns")] {
+        let select = daily::INCOME.replace("$unit", &unit).replace("$table", table);
+        let found = by_model(runner, &select).await?;
+        for model in models.iter().map(|m| m.as_str()) {
+            for (column, expected, what) in daily::INCOME_PAIRS {
+                let found = found.get(&(model.to_string(), (*column).to_string())).copied().unwrap_or(0);
+                let explanation = format!("{what} in all and over all {members}");
+                checks.push(compare(&format!("{column} of {table} ({model})"), sum(expected), found, &explanation));
+            }
+        }
+    }
+    checks.extend(journeys::check(runner, settings, &unit).await?);
     close(checks)
 }
 
@@ -157,8 +133,10 @@ pub(crate) async fn check(
 async fn named_sums(runner: &Runner<'_>, unit: &str) -> Result<HashMap<String, i64>> {
     let selects: Vec<String> = SUMS
         .iter()
+        .chain(daily::SUMS)
         .map(|(name, select)| {
-            let (value, from) = select.split_once(" FROM ").unwrap_or((select, ""));
+            // The last FROM at the top: subselects stand in brackets.
+            let (value, from) = top_from(select);
             format!("SELECT '{name}' AS name, CAST({value} AS BIGINT) AS n FROM {from}")
         })
         .collect();
@@ -171,6 +149,22 @@ async fn named_sums(runner: &Runner<'_>, unit: &str) -> Result<HashMap<String, i
         }
     }
     Ok(sums)
+}
+
+/// A SELECT without its first word, parted at the FROM that stands in no brackets.
+fn top_from(select: &str) -> (&str, &str) {
+    let mut depth = 0_i32;
+    for (at, byte) in select.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b' ' if depth == 0 && select[at..].starts_with(" FROM ") => {
+                return (&select[..at], &select[at + " FROM ".len()..]);
+            }
+            _ => {}
+        }
+    }
+    (select, "")
 }
 
 /// Every number of a SELECT grouped by `model`, by model and column.
@@ -228,9 +222,12 @@ mod tests {
 
     #[test]
     fn every_pair_names_sums_that_are_taken() {
-        let known = |name: &str| SUMS.iter().any(|(n, _)| *n == name);
-        for (name, expected, found, _) in PAIRS {
+        let known = |name: &str| SUMS.iter().chain(daily::SUMS).filter(|(n, _)| *n == name).count() == 1;
+        for (name, expected, found, _) in PAIRS.iter().chain(daily::PAIRS) {
             assert!(known(expected) && known(found), "{name}");
+        }
+        for (column, expected, _) in daily::INCOME_PAIRS {
+            assert!(known(expected), "{column}");
         }
     }
 

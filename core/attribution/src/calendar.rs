@@ -18,7 +18,8 @@ const LONGEST: i64 = 40_000;
 
 const DAYS: &str = "SELECT DISTINCT day_n FROM (\
      SELECT day_n FROM x_touch UNION ALL SELECT day_n FROM x_inquiry_n UNION ALL SELECT day_n FROM x_reported \
-     UNION ALL SELECT day_n FROM x_cost UNION ALL SELECT day_n FROM x_messenger_fact) AS d \
+     UNION ALL SELECT day_n FROM x_cost UNION ALL SELECT day_n FROM x_messenger_key UNION ALL SELECT day_n FROM x_quality \
+     UNION ALL SELECT day_n FROM x_consent) AS d \
      WHERE day_n IS NOT NULL ORDER BY day_n";
 
 pub(crate) async fn write(runner: &mut Runner<'_>, spec: &OutputSpec, money_scale: i8) -> Result<Written> {

@@ -101,7 +101,7 @@ fn single_select(table: &CanonicalTable, from: &str) -> String {
     )
 }
 
-fn view_select(table: &CanonicalTable, from: &str) -> String {
+pub(crate) fn view_select(table: &CanonicalTable, from: &str) -> String {
     let mut columns: Vec<String> = Vec::new();
     for column in table.columns {
         let name = column.name;
@@ -119,6 +119,9 @@ fn view_select(table: &CanonicalTable, from: &str) -> String {
             ColumnType::Text if matches!(name, "source" | "medium" | "traffic_type") => {
                 columns.push(format!("nullif(lower(trim({name})), '') AS {name}"));
             }
+            ColumnType::Text if table.name == "consents" && name == "user_id" => columns.push(
+                "CASE WHEN platform = 'email' THEN lower(trim(user_id)) ELSE user_id END AS user_id".into(),
+            ),
             ColumnType::Text if column.required => columns.push(name.to_string()),
             ColumnType::Text => columns.push(format!("nullif({name}, '') AS {name}")),
             _ => columns.push(name.to_string()),
@@ -163,7 +166,12 @@ fn derived(table: &str) -> Vec<(&'static str, String)> {
                 ("user_value", "coalesce(nullif(user_id, ''), nullif(conversation_id, ''))".into()),
             ]
         }
-        "consents" => vec![user_type],
+        "consents" => {
+            let (name, by_messenger) = user_type;
+            let own = "CASE WHEN platform IN ('phone', 'sms', 'call') THEN 'phone' WHEN platform = 'email' THEN 'email' \
+                       WHEN platform = 'crm_contact' THEN 'crm_contact'";
+            vec![(name, format!("{own} ELSE {by_messenger} END"))]
+        }
         _ => Vec::new(),
     }
 }

@@ -14,12 +14,14 @@ use throughline_sql::{SqlEngine, Written};
 use crate::books::{self, BookCheck};
 use crate::canon;
 use crate::identity;
+use crate::journeys::{self, Journeys};
 use crate::money::{self, Reporting};
 use crate::origins::{self, SEPARATOR};
+use crate::previous::{self, Previous};
 use crate::runner::Runner;
 use crate::settings::{BroadcastTouches, ConversionType, MultiConversion, Settings};
 use crate::tables::{OutputSpec, output_tables};
-use crate::{calendar, host};
+use crate::{alerts, calendar, host, metrics};
 
 /// Called with the name of each step before it runs; an error stops the run.
 pub type Progress<'a> = dyn Fn(&str) -> Result<()> + Send + Sync + 'a;
@@ -32,6 +34,8 @@ pub struct Job<'a> {
     pub work: &'a Path,
     /// The instant of the run, µs since the epoch: decides which inquiries are closed.
     pub now_us: i64,
+    /// Output tables of the epoch before, where there is one.
+    pub previous: &'a Previous,
     pub progress: Option<&'a Progress<'a>>,
 }
 
@@ -57,11 +61,13 @@ pub struct OutputTable {
     pub doc: &'static str,
 }
 
+/// Runs the step of a file and binds its table.
 macro_rules! step {
     ($runner:expr, $name:literal, $file:literal) => {
         $runner.step($name, include_str!(concat!("steps/", $file))).await?
     };
 }
+pub(crate) use step;
 
 /// Runs every step, checks the books, and leaves the output tables bound and on disk.
 ///
@@ -76,23 +82,30 @@ pub async fn run(job: Job<'_>) -> Result<Outcome> {
     let mut notices = Vec::new();
     set_params(runner, &job);
     canon::bind_views(runner, &mut notices).await?;
+    previous::bind(runner, job.previous, &mut notices).await?;
     bind_word_lists(runner, job.settings).await?;
+    metrics::bind_words(runner, job.settings).await?;
 
     let reporting = money::reporting_currency(runner, job.settings.reporting_currency.as_deref()).await?;
     runner.set("reporting", text(&reporting.currency));
     runner.set("units_per_one", Param::Int(10_i64.pow(reporting.decimals)));
 
     stitch(runner, job.settings).await?;
+    metrics::identity_changes(runner).await?;
     conversations(runner).await?;
+    metrics::conversations(runner, job.settings, job.now_us).await?;
     touches(runner, job.settings).await?;
     matches(runner, job.settings).await?;
     conversions(runner, &reporting).await?;
-    credits(runner, job.settings).await?;
+    let journeys = credits(runner, job.settings, &mut notices).await?;
+    metrics::extras(runner).await?;
     costs_and_days(runner).await?;
+    metrics::days(runner, job.settings, 10_i64.pow(reporting.decimals), job.now_us).await?;
 
-    let tables = publish(runner, &reporting).await?;
-    let books = books::check(runner, &job.settings.models, &reporting).await?;
+    let tables = publish(runner, &reporting, &journeys, job.settings).await?;
+    let books = books::check(runner, job.settings, &reporting).await?;
     tell(runner, &mut notices).await?;
+    alerts::tell(runner, &job.settings.alerts, &mut notices).await?;
     Ok(Outcome {
         tables,
         books,
@@ -112,6 +125,8 @@ fn set_params(runner: &mut Runner<'_>, job: &Job<'_>) {
     for (name, value) in [
         ("gap_us", s.inquiry_gap_us()),
         ("response_us", s.response_window_us()),
+        ("target_us", s.target_window_us()),
+        ("goods_millionths", s.goods_cost_millionths()),
         ("lookback_us", s.lookback_us()),
         ("half_life_us", s.half_life_us()),
         ("window_us", i64::from(s.time_window_minutes.max(1)) * 60_000_000),
@@ -140,13 +155,14 @@ fn set_params(runner: &mut Runner<'_>, job: &Job<'_>) {
         BroadcastTouches::None => "none",
     };
     runner.set("broadcast_touches", text(broadcasts));
+    runner.set("target", text(s.target().as_str()));
     runner.set("sep", text(&SEPARATOR.to_string()));
     runner.set("params_hash", text(&params_hash(s)));
 }
 
 /// 16 hex digits over the settings that decide credit.
 fn params_hash(s: &Settings) -> String {
-    let deciding = serde_json::json!({
+    let mut deciding = serde_json::json!({
         "lookback_days": s.lookback_days,
         "position_weights": s.position_weights,
         "half_life_days": s.half_life_days,
@@ -160,21 +176,17 @@ fn params_hash(s: &Settings) -> String {
         "builtin_channels": s.builtin_channels,
         "identity": s.identity,
     });
+    if !s.models.iter().all(|m| m.is_rule()) {
+        deciding["markov_order"] = serde_json::json!(s.markov_order);
+    }
     let digest = Sha256::digest(deciding.to_string().as_bytes());
     let mut hash = String::with_capacity(16);
     identity::push_hex(&mut hash, &digest[..8]);
     hash
 }
 
-/// Lists of the settings as tables: words that unsubscribe, qualified statuses, ignored identifiers,
-/// models.
+/// Lists of the settings as tables: qualified statuses, ignored identifiers, models.
 async fn bind_word_lists(runner: &Runner<'_>, s: &Settings) -> Result<()> {
-    let mut words: Vec<String> = s.unsubscribe_keywords.iter().map(|w| normal_word(w)).collect();
-    words.sort();
-    words.dedup();
-    words.retain(|w| !w.is_empty());
-    bind_texts(runner, "p_unsubscribe", &[("word", words)]).await?;
-
     let mut statuses = s.qualified_statuses.clone();
     statuses.sort();
     statuses.dedup();
@@ -197,13 +209,6 @@ async fn bind_word_lists(runner: &Runner<'_>, s: &Settings) -> Result<()> {
         Arc::new(s.models.iter().map(|m| Some(m.as_str())).collect::<StringArray>()),
     ];
     runner.bind("p_model", &host::memory_table(schema, columns)?).await
-}
-
-/// As steps/41_messages.sql normalises texts before it compares them.
-fn normal_word(word: &str) -> String {
-    const PUNCTUATION: &str = ".,!?;:\"'«»()[]*";
-    let kept: String = word.to_lowercase().chars().filter(|c| !PUNCTUATION.contains(*c)).collect();
-    kept.trim_matches(' ').to_string()
 }
 
 async fn bind_texts(runner: &Runner<'_>, name: &str, columns: &[(&str, Vec<String>)]) -> Result<()> {
@@ -292,13 +297,18 @@ async fn conversions(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<(
     step!(runner, "x_deal_inquiry", "70_deal_inquiries.sql");
     step!(runner, "x_conv_raw", "71_conversions_raw.sql");
     step!(runner, "x_refund", "72_refunds.sql");
+    step!(runner, "x_extra_raw", "72_extras_raw.sql");
     money::bind_rates(runner, reporting).await?;
     step!(runner, "x_conv", "73_conversions.sql");
     step!(runner, "x_reported", "74_reported.sql");
     Ok(())
 }
 
-async fn credits(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+async fn credits(
+    runner: &mut Runner<'_>,
+    settings: &Settings,
+    notices: &mut Vec<Notice>,
+) -> Result<Journeys> {
     step!(runner, "x_path", "75_paths.sql");
     for (i, transform) in settings.transforms().iter().enumerate() {
         if let Some((select, _, keep)) = transform.step() {
@@ -307,10 +317,16 @@ async fn credits(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
             runner.step("x_path", select).await?;
         }
     }
+    let journeys = journeys::learn(runner, settings, notices).await?;
     // Read once, by the next step: written nowhere.
-    runner.view("x_share", include_str!("steps/76_shares.sql")).await?;
+    if settings.models.iter().all(|m| m.is_rule()) {
+        runner.view("x_share", include_str!("steps/76_shares.sql")).await?;
+    } else {
+        runner.view("x_rule_share", include_str!("steps/76_shares.sql")).await?;
+        runner.view("x_share", journeys::SHARES).await?;
+    }
     step!(runner, "x_credit", "77_credits.sql");
-    Ok(())
+    Ok(journeys)
 }
 
 async fn costs_and_days(runner: &mut Runner<'_>) -> Result<()> {
@@ -318,23 +334,33 @@ async fn costs_and_days(runner: &mut Runner<'_>) -> Result<()> {
     step!(runner, "x_named_campaign", "81_named_campaigns.sql");
     step!(runner, "x_numbered_campaign", "82_numbered_campaigns.sql");
     runner.view("x_cost_named", include_str!("steps/83_costs_named.sql")).await?;
+    step!(runner, "x_campaign_day", "84_campaign_days.sql");
     step!(runner, "x_touch_day", "84_touch_days.sql");
     step!(runner, "x_cost", "85_costs.sql");
+    metrics::campaign_costs(runner).await?;
     step!(runner, "x_person_contact", "86_person_contacts.sql");
     step!(runner, "x_inquiry_deal", "87_inquiry_deals.sql");
     step!(runner, "x_inquiry_n", "88_inquiries_numbered.sql");
+    step!(runner, "x_day_cell", "90_day_cells.sql");
     step!(runner, "x_channel_day", "90_channel_days.sql");
+    step!(runner, "x_credit_cell", "91_credit_cells.sql");
     step!(runner, "x_credit_day", "91_credit_days.sql");
-    step!(runner, "x_messenger_fact", "92_messenger_facts.sql");
     Ok(())
 }
 
-async fn publish(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<Vec<OutputTable>> {
+async fn publish(
+    runner: &mut Runner<'_>,
+    reporting: &Reporting,
+    journeys: &Journeys,
+    settings: &Settings,
+) -> Result<Vec<OutputTable>> {
     let mut tables = Vec::new();
     let money_scale = reporting.decimals.max(2) as i8;
     for spec in output_tables() {
         let written = if spec.name == "dim_date" {
             calendar::write(runner, spec, money_scale).await?
+        } else if matches!(spec.name, "paths" | "attribution_channel") {
+            journeys.write(runner, spec, settings, reporting, &params_hash(settings)).await?
         } else {
             let select = output_select(spec)?;
             runner.step(spec.name, &canon::publish_select(spec, select, reporting.decimals)).await?
@@ -368,7 +394,10 @@ fn output_select(spec: &OutputSpec) -> Result<&'static str> {
         "dim_operator" => include_str!("steps/out_dim_operator.sql"),
         "dim_page" => include_str!("steps/out_dim_page.sql"),
         "identity_map" => include_str!("steps/out_identity_map.sql"),
-        other => return Err(Error::bug(format!("output table {other} has no step"))),
+        other => {
+            return metrics::output_select(other)
+                .ok_or_else(|| Error::bug(format!("output table {other} has no step")));
+        }
     })
 }
 
@@ -462,12 +491,6 @@ async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_normalised_as_texts_are() {
-        assert_eq!(normal_word(" «СТОП!» "), "стоп");
-        assert_eq!(normal_word("Opt out."), "opt out");
-    }
 
     #[test]
     fn the_hash_follows_what_decides_credit_alone() {

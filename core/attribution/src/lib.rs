@@ -5,6 +5,8 @@
 //! joining identifiers into persons ([`identity`]), naming channels ([`channels`]), reading exchange
 //! rates ([`money`]). Definitions are in docs/attribution.md.
 
+mod ab;
+mod alerts;
 mod books;
 mod calendar;
 mod canon;
@@ -12,19 +14,40 @@ pub mod channels;
 mod docs;
 mod explain;
 mod host;
+mod hours;
 mod identity;
 mod job;
+mod journeys;
+mod keywords;
+mod metrics;
+mod markov_order;
 pub mod models;
 mod money;
 mod origins;
+mod periods;
+mod person;
+mod previous;
+mod rows;
 mod runner;
+mod segments;
 mod settings;
 mod tables;
+mod ties;
 mod transforms;
 
+pub use ab::AbMetric;
+pub use alerts::Alerts;
 pub use books::BookCheck;
 pub use docs::tables_markdown;
-pub use explain::{Credit, Explanation, Gap, Line, explain};
+pub use explain::{Credit, Explanation, Gap, Line, OtherDeal, explain};
+pub use hours::WorkingHours;
 pub use job::{Job, Outcome, OutputTable, Progress, run};
+pub use person::{KnownAs, Person, Shared, person};
+pub use keywords::Language;
+pub use periods::CohortPeriod;
+pub use previous::Previous;
+pub use segments::SegmentRule;
+pub use markov_order::MarkovOrder;
 pub use settings::{BroadcastTouches, ConversionType, Identity, Model, MultiConversion, Settings};
+pub use ties::{Identifier, Tie};
 pub use tables::{Kind, OutputColumn, OutputSpec, output_table, output_tables};

@@ -25,6 +25,7 @@ const LARGEST_AMOUNT: i64 = 9_007_199_254_740_992;
 /// Every amount that needs a rate, with its currency and day.
 const AMOUNTS: &str = "SELECT currency, day_n, value_minor FROM x_conv_raw \
      UNION ALL SELECT currency, day_n, value_minor FROM x_refund \
+     UNION ALL SELECT currency, day_n, value_minor FROM x_extra_raw \
      UNION ALL SELECT currency, day_n, cost_minor AS value_minor FROM x_cost_raw";
 
 /// The currency all money is shown in, and its decimals.
@@ -75,9 +76,11 @@ fn decimals_of(currency: &str) -> Result<u32> {
     })
 }
 
-/// Binds `p_rate` (currency, day_n, rate) after checking that every amount has its rate.
+/// Binds `p_rate` (currency, day_n, rate between minor units, unit_rate from whole units to minor ones)
+/// after checking that every amount has its rate.
 pub(crate) async fn bind_rates(runner: &Runner<'_>, reporting: &Reporting) -> Result<()> {
     let mut rates: HashMap<(String, i64), i128> = HashMap::new();
+    let mut units: HashMap<(String, i64), i128> = HashMap::new();
     let mut rows = runner
         .read(
             "SELECT upper(trim(currency)) AS currency, day_n, CAST(rate AS DECIMAL(38,9)) AS rate \
@@ -103,6 +106,7 @@ pub(crate) async fn bind_rates(runner: &Runner<'_>, reporting: &Reporting) -> Re
                 )));
             };
             rates.insert((currency.to_string(), days.value(row)), effective);
+            units.insert((currency.to_string(), days.value(row)), rate * 10_i128.pow(reporting.decimals));
         }
     }
     check_amounts(runner, reporting, &rates).await?;
@@ -113,12 +117,22 @@ pub(crate) async fn bind_rates(runner: &Runner<'_>, reporting: &Reporting) -> Re
         Field::new("currency", DataType::Utf8, false),
         Field::new("day_n", DataType::Int64, false),
         Field::new("rate", DataType::Decimal128(RATE_DIGITS, RATE_SCALE as i8), false),
+        Field::new("unit_rate", DataType::Decimal128(RATE_DIGITS, 9), false),
     ]));
     let currencies: StringArray = sorted.iter().map(|((c, _), _)| Some(c.as_str())).collect();
     let days: Int64Array = sorted.iter().map(|((_, day), _)| *day).collect();
     let values: Decimal128Array = sorted.iter().map(|(_, rate)| Some(*rate)).collect();
     let values = values.with_precision_and_scale(RATE_DIGITS, RATE_SCALE as i8)?;
-    let table = memory_table(schema, vec![Arc::new(currencies), Arc::new(days), Arc::new(values)])?;
+    // A rate that fits with 12 decimals fits with 9 and up to three digits more.
+    let unit_rates: Decimal128Array = sorted.iter().map(|(key, _)| units.get(key).copied()).collect();
+    let unit_rates = unit_rates.with_precision_and_scale(RATE_DIGITS, 9)?;
+    let columns = vec![
+        Arc::new(currencies) as _,
+        Arc::new(days) as _,
+        Arc::new(values) as _,
+        Arc::new(unit_rates) as _,
+    ];
+    let table = memory_table(schema, columns)?;
     runner.bind("p_rate", &table).await
 }
 

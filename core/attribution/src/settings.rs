@@ -6,7 +6,14 @@ use serde::{Deserialize, Serialize};
 use throughline_core::connector::option_error;
 use throughline_core::{Error, PointerAt};
 
+use crate::ab::AbMetric;
+use crate::alerts::Alerts;
 use crate::channels::{ChannelRule, RESERVED};
+use crate::hours::WorkingHours;
+use crate::keywords::Language;
+use crate::markov_order::MarkovOrder;
+use crate::periods::CohortPeriod;
+use crate::segments::SegmentRule;
 use crate::transforms::Transform;
 
 /// How touches become credit: windows, models, money, identity and channels.
@@ -18,8 +25,18 @@ pub struct Settings {
     pub reporting_currency: Option<String>,
     /// A touch counts for a conversion up to this many days of 24 hours before it, both ends included.
     pub lookback_days: u32,
-    /// The models to compute; each gives its own rows in `attribution` and `channel_daily`.
+    /// The models to compute; each gives its own rows in `attribution` and `channel_daily`. Default: the six
+    /// rule models. `markov`, `shapley`, `shapley_ordered`, `shapley_rate` and `leave_one_out` learn from all
+    /// journeys, those of people who did not convert included, and fill `attribution_channel` and `paths` too.
     pub models: Vec<Model>,
+    /// `markov`: how many channels back a state looks, 1 to 10, or `"auto"`: the smallest order that
+    /// foretells conversions of people held out as well as the next one.
+    pub markov_order: MarkovOrder,
+    /// `shapley_rate`: the most channels of one path of which every subset is weighed. A longer one is an error
+    /// once more than 2 to this power different sets of channels convert.
+    pub shapley_max_players: u32,
+    /// Fill `paths` even when no model learns from them.
+    pub paths: bool,
     /// `position_based`: the share of the first and of the last touch; the rest is split between.
     pub position_weights: [f64; 2],
     /// `time_decay`: a touch this many days older than another weighs half as much.
@@ -58,8 +75,32 @@ pub struct Settings {
     pub time_window_minutes: u32,
     /// Use source, medium and campaign from a deal's own fields as a touch when its person has none.
     pub deal_source_touches: bool,
-    /// Messages that only unsubscribe: compared in lower case without punctuation, as a whole.
+    /// Languages whose words for opting out (and in again) are known: `en`, `ru`, `ar`.
+    pub unsubscribe_languages: Vec<Language>,
+    /// Your own words that opt out, beside those of the languages: a message that is nothing but one of
+    /// them, in lower case without punctuation.
     pub unsubscribe_keywords: Vec<String>,
+    /// Your own words that opt in again.
+    pub subscribe_keywords: Vec<String>,
+    /// When somebody is there to answer. Without it response times are by the clock alone.
+    pub working_hours: Option<WorkingHours>,
+    /// What a message or an inquiry should lead to: `lead`, `qualified` or `won`. Default: `lead` if it is
+    /// among `conversions`, else `won`.
+    pub target_conversion: Option<ConversionType>,
+    /// Within how many hours it counts as reached because of the message or inquiry.
+    pub target_window_hours: f64,
+    /// What variants of A/B tests are compared by: `delivered`, `read`, `clicked`, `replied`, `converted`.
+    pub ab_metric: AbMetric,
+    /// Cohorts and their ages in `cohort_retention`: `week` or `month`.
+    pub cohort_period: CohortPeriod,
+    /// What sold goods cost, as a share of the net of sales that do not tell it themselves
+    /// (`goods_cost_minor` of deals and conversions). For ROMI.
+    pub goods_cost_share: f64,
+    /// Segments of persons, in order; the first rule that holds names the segment. Without any:
+    /// `inactive` (nothing for 180 days), `repeat` (two sales or inquiries), `new`.
+    #[serde(rename = "segment")]
+    pub segments: Vec<SegmentRule>,
+    pub alerts: Alerts,
     pub identity: Identity,
     /// Channels, in order; the first rule that fits names the channel. They come before the built-in
     /// ones.
@@ -75,7 +116,10 @@ impl Default for Settings {
         Self {
             reporting_currency: None,
             lookback_days: 30,
-            models: Model::ALL.to_vec(),
+            models: Model::RULES.to_vec(),
+            markov_order: MarkovOrder::Fixed(1),
+            shapley_max_players: 15,
+            paths: false,
             position_weights: [0.4, 0.4],
             half_life_days: 7.0,
             multi_conversion: MultiConversion::All,
@@ -91,26 +135,23 @@ impl Default for Settings {
             broadcast_touches: BroadcastTouches::Delivered,
             time_window_minutes: 0,
             deal_source_touches: true,
-            unsubscribe_keywords: UNSUBSCRIBE_KEYWORDS.iter().map(|s| (*s).to_string()).collect(),
+            unsubscribe_languages: Language::ALL.to_vec(),
+            unsubscribe_keywords: Vec::new(),
+            subscribe_keywords: Vec::new(),
+            working_hours: None,
+            target_conversion: None,
+            target_window_hours: 168.0,
+            ab_metric: AbMetric::Converted,
+            cohort_period: CohortPeriod::Month,
+            goods_cost_share: 0.0,
+            segments: Vec::new(),
+            alerts: Alerts::default(),
             identity: Identity::default(),
             channels: Vec::new(),
             builtin_channels: true,
         }
     }
 }
-
-const UNSUBSCRIBE_KEYWORDS: &[&str] = &[
-    "stop",
-    "unsubscribe",
-    "opt out",
-    "стоп",
-    "отписаться",
-    "отписка",
-    "отпишите меня",
-    "إيقاف",
-    "الغاء الاشتراك",
-    "إلغاء الاشتراك",
-];
 
 /// How identifiers become persons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -132,7 +173,8 @@ impl Default for Identity {
     }
 }
 
-/// A rule that splits a conversion between the touches before it.
+/// What splits a conversion between the touches before it: a rule over its own path, or a model that learns
+/// from all paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Model {
@@ -142,10 +184,30 @@ pub enum Model {
     Linear,
     PositionBased,
     TimeDecay,
+    Markov,
+    Shapley,
+    ShapleyOrdered,
+    ShapleyRate,
+    LeaveOneOut,
 }
 
 impl Model {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
+        Self::FirstTouch,
+        Self::LastTouch,
+        Self::LastNonDirect,
+        Self::Linear,
+        Self::PositionBased,
+        Self::TimeDecay,
+        Self::Markov,
+        Self::Shapley,
+        Self::ShapleyOrdered,
+        Self::ShapleyRate,
+        Self::LeaveOneOut,
+    ];
+
+    /// Those that need a conversion's own path alone.
+    pub const RULES: [Self; 6] = [
         Self::FirstTouch,
         Self::LastTouch,
         Self::LastNonDirect,
@@ -162,7 +224,16 @@ impl Model {
             Self::Linear => "linear",
             Self::PositionBased => "position_based",
             Self::TimeDecay => "time_decay",
+            Self::Markov => "markov",
+            Self::Shapley => "shapley",
+            Self::ShapleyOrdered => "shapley_ordered",
+            Self::ShapleyRate => "shapley_rate",
+            Self::LeaveOneOut => "leave_one_out",
         }
+    }
+
+    pub fn is_rule(self) -> bool {
+        Self::RULES.contains(&self)
     }
 
     /// Why a touch got its share, for `explain`.
@@ -176,6 +247,10 @@ impl Model {
             Self::Linear => "equal shares",
             Self::PositionBased => "fixed shares to the first and last touch, the rest split between",
             Self::TimeDecay => "the share halves with every half-life of age",
+            Self::Markov => "channels in proportion to the conversions that would be lost without each",
+            Self::Shapley | Self::ShapleyOrdered => "equal to every channel, a channel's part equally over its touches",
+            Self::ShapleyRate => "channels in proportion to what each adds to the conversion rate of the others",
+            Self::LeaveOneOut => "in proportion to what the path's conversion rate loses without the touch",
         }
     }
 }
@@ -193,6 +268,16 @@ pub enum ConversionType {
     Lead,
     Qualified,
     Won,
+}
+
+impl ConversionType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Lead => "lead",
+            Self::Qualified => "qualified",
+            Self::Won => "won",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -222,12 +307,18 @@ impl Settings {
             wrong("/lookback_days".into(), format!("{} is not within 1 to 3650 days", self.lookback_days));
         }
         if self.models.is_empty() {
-            wrong("/models".into(), "no model is named; leave the line out for all six".into());
+            wrong("/models".into(), "no model is named; leave the line out for the six rule models".into());
         }
         for (i, model) in self.models.iter().enumerate() {
             if self.models[..i].contains(model) {
                 wrong(format!("/models/{i}"), format!("`{}` is named twice", model.as_str()));
             }
+        }
+        if self.shapley_max_players == 0 || self.shapley_max_players > 24 {
+            wrong(
+                "/shapley_max_players".into(),
+                format!("{} is not within 1 to 24", self.shapley_max_players),
+            );
         }
         let [first, last] = self.position_weights;
         let share = |x: f64| x.is_finite() && (0.0..=1.0).contains(&x);
@@ -249,6 +340,7 @@ impl Settings {
         for (name, hours) in [
             ("inquiry_gap_hours", self.inquiry_gap_hours),
             ("response_window_hours", self.response_window_hours),
+            ("target_window_hours", self.target_window_hours),
         ] {
             if !positive(hours, 24.0 * 366.0) {
                 wrong(format!("/{name}"), format!("{hours} is not above 0 and at most a year"));
@@ -287,6 +379,23 @@ impl Settings {
         if self.identity.max_contacts == 0 {
             wrong("/identity/max_contacts".into(), "0 would let nothing join anybody".into());
         }
+        if !self.goods_cost_share.is_finite() || !(0.0..=1.0).contains(&self.goods_cost_share) {
+            wrong("/goods_cost_share".into(), format!("{} is no share of 0 to 1", self.goods_cost_share));
+        }
+        if self.target_conversion.is_some_and(|t| !self.gives(t)) {
+            wrong("/target_conversion".into(), "is none of `conversions`, so nothing would ever reach it".into());
+        }
+        for (place, message) in self.working_hours.iter().flat_map(WorkingHours::check) {
+            wrong(format!("/working_hours{place}"), message);
+        }
+        for (place, message) in self.alerts.check() {
+            wrong(format!("/alerts{place}"), message);
+        }
+        for (i, rule) in self.segments.iter().enumerate() {
+            for (place, message) in rule.check() {
+                wrong(format!("/segment/{i}{place}"), message);
+            }
+        }
         for (i, rule) in self.channels.iter().enumerate() {
             if rule.name.trim().is_empty() {
                 wrong(format!("/channel/{i}/name"), "a channel needs a name".into());
@@ -315,6 +424,16 @@ impl Settings {
     }
     pub(crate) fn response_window_us(&self) -> i64 {
         (self.response_window_hours * US_PER_HOUR).round() as i64
+    }
+    pub(crate) fn target(&self) -> ConversionType {
+        let lead = self.gives(ConversionType::Lead);
+        self.target_conversion.unwrap_or(if lead { ConversionType::Lead } else { ConversionType::Won })
+    }
+    pub(crate) fn goods_cost_millionths(&self) -> i64 {
+        (self.goods_cost_share * 1_000_000.0).round() as i64
+    }
+    pub(crate) fn target_window_us(&self) -> i64 {
+        (self.target_window_hours * US_PER_HOUR).round() as i64
     }
     pub(crate) fn begin_us(&self) -> Option<i64> {
         self.from.as_deref().and_then(parse_instant)
@@ -381,7 +500,7 @@ mod tests {
     fn every_wrong_value_is_found_with_its_place() {
         let settings: Settings = serde_json::from_str(
             r#"{"reporting_currency": "rub", "lookback_days": 0, "models": ["linear", "linear"],
-                "position_weights": [0.9, 0.9], "half_life_days": 0, "inquiry_gap_hours": -1,
+                "position_weights": [0.9, 0.9], "shapley_max_players": 40, "half_life_days": 0, "inquiry_gap_hours": -1,
                 "path_transforms": ["exposure", "last_n(x)"], "from": "2026-13-01",
                 "identity": {"ignore": ["+7"], "max_contacts": 0},
                 "channel": [{"name": "(none)", "when": {}}]}"#,
@@ -393,6 +512,7 @@ mod tests {
             "/lookback_days",
             "/models/1",
             "/position_weights",
+            "/shapley_max_players",
             "/half_life_days",
             "/inquiry_gap_hours",
             "/path_transforms/1",

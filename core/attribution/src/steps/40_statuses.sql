@@ -1,7 +1,7 @@
 -- Delivery states of a message on one line. Each state implies those before it: none of them is later
 -- than a state that follows it.
 SELECT platform, message_id, conversation_id, channel_account, business_number, user_type, user_value, user_id,
-  phone_e164, sender_kind, operator_id, price_category, failed_code, first_us, clicked_us, read_us, delivered_us,
+  phone_e164, sender_kind, operator_id, price_category, price, price_currency, failed_code, first_us, clicked_us, read_us, delivered_us,
   CASE WHEN sent_us IS NULL THEN 0 ELSE 1 END AS sent_reported,
   CASE
     WHEN sent_us IS NULL THEN delivered_us
@@ -11,7 +11,7 @@ SELECT platform, message_id, conversation_id, channel_account, business_number, 
   CASE WHEN delivered_us IS NULL THEN failed_us END AS failed_us
 FROM (
   SELECT platform, message_id, conversation_id, channel_account, business_number, user_type, user_value, user_id,
-    phone_e164, sender_kind, operator_id, price_category, failed_code, first_us, clicked_us, read_us, sent_us,
+    phone_e164, sender_kind, operator_id, price_category, price, price_currency, failed_code, first_us, clicked_us, read_us, sent_us,
     failed_us,
     CASE
       WHEN delivered_us IS NULL THEN read_us
@@ -30,6 +30,8 @@ FROM (
       max(sender_kind) AS sender_kind,
       max(operator_id) AS operator_id,
       max(price_category) AS price_category,
+      max(price) AS price,
+      max(price_currency) AS price_currency,
       max(failed_code) AS failed_code,
       min(at_us) AS first_us,
       min(CASE WHEN status = 'sent' THEN at_us END) AS sent_us,

@@ -3,9 +3,10 @@
 SELECT m.platform, m.message_id, m.conversation_id, m.ts_us, m.direction, m.sender_kind, m.kind, m.is_event,
   m.text, m.channel_account, m.business_number, m.user_type, m.user_value, m.user_id, m.phone_e164,
   m.contact_name, m.username, m.operator_id, m.token, m.token_state, m.link_ref, m.has_ad, m.ad_post, m.ad_id,
-  m.ad_headline, m.ctwa_clid, m.template_id, m.ab_variant, m.csat, m.bot_handover, m.price_category,
-  m.sent_us, m.delivered_us, m.read_us, m.failed_us, m.failed_code, m.clicked_us,
-  CASE WHEN m.direction = 'in' AND (m.kind = 'unsubscribe' OR u.word IS NOT NULL) THEN 1 ELSE 0 END AS is_unsubscribe,
+  m.ad_headline, m.ctwa_clid, m.template_id, m.ab_test, m.ab_variant, m.csat, m.bot_handover, m.price_category,
+  m.price, m.price_currency, m.sent_us, m.delivered_us, m.read_us, m.failed_us, m.failed_code, m.clicked_us,
+  CASE WHEN m.direction = 'in' AND (m.kind = 'unsubscribe' OR u.action = 'opt_out') THEN 1 ELSE 0 END AS is_unsubscribe,
+  CASE WHEN m.direction = 'in' AND u.action = 'opt_in' THEN 1 ELSE 0 END AS is_subscribe,
   CASE WHEN m.is_event OR m.sender_kind = 'system' THEN 0 ELSE 1 END AS counts
 FROM (
   SELECT
@@ -37,9 +38,9 @@ FROM (
     CASE WHEN m.ad_id IS NULL AND m.ad_source_type IS NULL AND m.ctwa_clid IS NULL AND m.ad_source_url IS NULL
       THEN 0 ELSE 1 END AS has_ad,
     CASE WHEN m.ad_source_type = 'post' THEN 1 ELSE 0 END AS ad_post,
-    m.ad_id, m.ad_headline, m.ctwa_clid, m.template_id, m.ab_variant, m.csat,
+    m.ad_id, m.ad_headline, m.ctwa_clid, m.template_id, m.ab_test, m.ab_variant, m.csat,
     coalesce(m.bot_handover, false) AS bot_handover,
-    s.price_category,
+    s.price_category, s.price, s.price_currency,
     -- Accepted by the platform is sent, unless the platform says when.
     CASE
       WHEN m.direction = 'in' THEN NULL
@@ -51,4 +52,4 @@ FROM (
   FROM c_messages AS m
   FULL JOIN x_status AS s ON s.platform = m.platform AND s.message_id = m.message_id
 ) AS m
-LEFT JOIN p_unsubscribe AS u ON u.word = trim(translate(lower(m.text), '.,!?;:"''«»()[]*', ''))
+LEFT JOIN p_consent_word AS u ON u.word = trim(translate(lower(m.text), '.,!?;:"''«»()[]*', ''))

@@ -24,17 +24,22 @@ SELECT inquiry_id,
   max(CASE WHEN rn = operator_rn THEN operator_id END) AS operator_id,
   max(CASE WHEN rn = csat_rn THEN csat END) AS csat,
   max(CASE WHEN rn = last_word_rn THEN direction END) AS last_word,
+  max(CASE WHEN rn = last_word_rn AND direction = 'out'
+    AND substr(trim(text), length(trim(text)), 1) IN ('?', '؟') THEN 1 ELSE 0 END) AS asked,
+  max(CASE WHEN csat IS NOT NULL OR (direction = 'in' AND kind = 'review') THEN 1 ELSE 0 END) AS has_feedback,
   min(CASE WHEN is_answer = 1 THEN ts_us END) AS answer_us,
   min(CASE WHEN rn = operator_rn THEN ts_us END) AS operator_us,
   sum(CASE WHEN direction = 'in' THEN 1 ELSE 0 END) AS n_in,
   sum(CASE WHEN direction = 'out' THEN 1 ELSE 0 END) AS n_out,
   sum(CASE WHEN direction = 'out' AND sender_kind = 'bot' THEN 1 ELSE 0 END) AS n_bot,
   sum(CASE WHEN direction = 'out' AND sender_kind = 'operator' THEN 1 ELSE 0 END) AS n_operator,
-  max(CASE WHEN bot_handover THEN 1 ELSE 0 END) AS handover
+  max(CASE WHEN bot_handover THEN 1 ELSE 0 END) AS handover,
+  CASE WHEN min(CASE WHEN direction = 'out' AND sender_kind = 'operator' THEN operator_id END)
+    <> max(CASE WHEN direction = 'out' AND sender_kind = 'operator' THEN operator_id END) THEN 1 ELSE 0 END AS transferred
 FROM (
   SELECT q.inquiry_id, q.rn, q.opener_rn, m.platform, m.conversation_id, m.message_id, p.person, m.ts_us, m.text,
     m.token, m.token_state, m.link_ref, m.business_number, m.user_id, m.user_type, m.user_value, m.phone_e164,
-    m.contact_name, m.username, m.operator_id, m.csat, m.direction, m.sender_kind, m.bot_handover,
+    m.contact_name, m.username, m.operator_id, m.csat, m.direction, m.sender_kind, m.kind, m.bot_handover,
     v.visit_id AS token_visit,
     CASE WHEN m.direction = 'out' AND m.sender_kind <> 'broadcast' THEN 1 ELSE 0 END AS is_answer,
     min(CASE WHEN u.token IS NOT NULL AND v.visit_id IS NOT NULL AND m.direction = 'in' THEN q.rn END)

@@ -1,11 +1,13 @@
 -- A turn: from the first customer message that waits for an answer to the next answer.
-SELECT inquiry_id, started_us, answered_us
+SELECT inquiry_id, platform, started_us, answered_us, answer_id
 FROM (
   SELECT inquiry_id, turn,
+    max(platform) AS platform,
     min(CASE WHEN direction = 'in' THEN ts_us END) AS started_us,
-    min(CASE WHEN direction = 'out' THEN ts_us END) AS answered_us
+    min(CASE WHEN direction = 'out' THEN ts_us END) AS answered_us,
+    min(CASE WHEN direction = 'out' THEN message_id END) AS answer_id
   FROM (
-    SELECT q.inquiry_id, s.direction, s.ts_us,
+    SELECT q.inquiry_id, s.platform, s.message_id, s.direction, s.ts_us,
       coalesce(sum(CASE WHEN s.direction = 'out' THEN 1 ELSE 0 END) OVER (PARTITION BY q.inquiry_id ORDER BY s.rn
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS turn
     FROM x_session AS s

@@ -3,7 +3,7 @@ SELECT d.deal_id, d.created_at_us AS created_us,
   coalesce(d.closed_at_us, d.updated_at_us, d.created_at_us) AS closed_us,
   d.updated_at_us AS updated_us,
   d.state, coalesce(d.status, d.state) AS status, d.status_id, coalesce(d.value_minor, 0) AS value_minor, d.currency,
-  d.operator_id, d.token, d.source, d.medium, d.campaign, d.tags, c.contact_id,
+  d.operator_id, d.token, d.source, d.medium, d.campaign, d.tags, d.lead_id, c.contact_id,
   coalesce(i.person, v.person) AS person
 FROM c_deals AS d
 LEFT JOIN x_deal_contact AS c ON c.deal_id = d.deal_id

@@ -1,6 +1,6 @@
 -- Costs with the finest level at which touches of their day match.
 SELECT r.day_n, r.system, r.cost_kind, r.currency, r.campaign_text, r.channel_n, r.cost_minor, r.reported_minor,
-  r.impressions, r.clicks,
+  r.impressions, r.clicks, r.source, r.medium, r.campaign, r.ad, r.keyword,
   CASE
     WHEN k.day_n IS NOT NULL THEN 'keyword'
     WHEN a.day_n IS NOT NULL THEN 'ad'

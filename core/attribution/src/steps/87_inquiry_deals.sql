@@ -1,5 +1,5 @@
 -- The first deal that followed an inquiry, with its value where the rate of its day is known.
-SELECT l.inquiry_id, d.deal_id, d.status, d.operator_id, d.contact_id, d.tags,
+SELECT l.inquiry_id, d.deal_id, d.lead_id, d.status, d.operator_id, d.contact_id, d.tags,
   CASE
     WHEN d.value_minor = 0 THEN CAST(0 AS BIGINT)
     WHEN d.currency = $reporting THEN d.value_minor
@@ -15,7 +15,7 @@ FROM (
   WHERE rn = 1
 ) AS l
 JOIN (
-  SELECT deal_id, status, operator_id, contact_id, tags, value_minor,
+  SELECT deal_id, lead_id, status, operator_id, contact_id, tags, value_minor,
     coalesce(upper(trim(currency)), $reporting) AS currency,
     CASE WHEN state = 'won' THEN closed_us ELSE created_us END AS value_us
   FROM x_deal

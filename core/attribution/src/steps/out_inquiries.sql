@@ -13,7 +13,7 @@ SELECT q.inquiry_id, q.day_n AS date, p.person_id, q.conversation_id, q.platform
   q.inquiry_number, q.previous_inquiry_id,
   v.region, v.city, v.device, v.os, v.screen, v.language,
   coalesce(q.operator_id, d.operator_id) AS operator_id,
-  q.answer_s AS first_response_s, q.operator_s AS first_operator_response_s, q.n_in, q.n_out,
+  q.answer_s AS first_response_s, q.answer_open_s AS first_response_working_s, q.operator_s AS first_operator_response_s, q.n_in, q.n_out,
   CASE
     WHEN q.n_bot > 0 AND q.n_operator > 0 THEN 'both'
     WHEN q.n_bot > 0 THEN 'bot'
@@ -23,7 +23,10 @@ SELECT q.inquiry_id, q.day_n AS date, p.person_id, q.conversation_id, q.platform
   CASE WHEN q.escalated = 1 THEN true ELSE false END AS escalated,
   CASE WHEN q.resolved = 1 THEN true ELSE false END AS resolved,
   CASE WHEN q.missed = 1 THEN true ELSE false END AS missed,
-  q.csat, d.deal_id AS crm_deal_id, d.status AS deal_status, d.value_minor AS deal_value
+  CASE WHEN q.abandoned = 1 THEN true ELSE false END AS abandoned,
+  CASE WHEN q.transferred = 1 THEN true ELSE false END AS transferred,
+  q.csat, CASE WHEN q.has_feedback = 1 THEN true ELSE false END AS has_feedback,
+  d.lead_id AS crm_lead_id, d.deal_id AS crm_deal_id, d.status AS deal_status, d.value_minor AS deal_value
 FROM x_inquiry_n AS q
 LEFT JOIN x_person AS p ON p.person = q.person
 LEFT JOIN x_touch AS t ON t.touch_n = q.touch_n

@@ -1,30 +1,80 @@
-SELECT s.day_n AS date, s.platform, s.business_number, s.sent, s.delivered, s.was_read AS read, s.failed, s.broadcasts,
-  s.broadcasts_delivered, s.replied, s.inquiries, s.is_new AS new, s.inquiries - s.is_new AS repeat, s.missed, s.answered,
-  s.first_response_s AS first_response_sum_s,
-  CASE WHEN s.answered = 0 THEN NULL ELSE CAST(s.first_response_s AS DOUBLE) / CAST(s.answered AS DOUBLE) END AS avg_first_response_s,
-  r.p50 AS p50_first_response_s, r.p90 AS p90_first_response_s, s.turns, s.response_s AS response_sum_s,
-  s.csat_sum, s.csat_n, s.unsubscribes, s.with_bot AS bot, s.contained, s.escalated
+SELECT day_n AS date, platform, business_number,
+  sent, delivered, was_read AS read, read_base, failed,
+  CAST(delivered AS DOUBLE) / CAST(nullif(sent, 0) AS DOUBLE) AS delivery_rate,
+  CAST(was_read AS DOUBLE) / CAST(nullif(read_base, 0) AS DOUBLE) AS read_rate,
+  broadcasts, broadcasts_delivered, replied,
+  CAST(replied AS DOUBLE) / CAST(nullif(broadcasts, 0) AS DOUBLE) AS response_rate,
+  delivered_persons, clicked_persons,
+  CAST(clicked_persons AS DOUBLE) / CAST(nullif(delivered_persons, 0) AS DOUBLE) AS click_rate,
+  inquiries, is_new AS new, inquiries - is_new AS repeat,
+  CAST(inquiries - is_new AS DOUBLE) / CAST(nullif(inquiries, 0) AS DOUBLE) AS repeat_share,
+  missed, answered,
+  first_response_s AS first_response_sum_s,
+  CAST(first_response_s AS DOUBLE) / CAST(nullif(answered, 0) AS DOUBLE) AS avg_first_response_s,
+  p50_first_response_s, p90_first_response_s,
+  first_response_open_s AS first_response_working_sum_s,
+  CAST(first_response_open_s AS DOUBLE) / CAST(nullif(answered, 0) AS DOUBLE) AS avg_first_response_working_s,
+  p50_first_response_open_s AS p50_first_response_working_s, p90_first_response_open_s AS p90_first_response_working_s,
+  operator_answered, first_operator_response_s AS first_operator_response_sum_s,
+  CAST(first_operator_response_s AS DOUBLE) / CAST(nullif(operator_answered, 0) AS DOUBLE) AS avg_first_operator_response_s,
+  turns, response_s AS response_sum_s,
+  CAST(response_s AS DOUBLE) / CAST(nullif(turns, 0) AS DOUBLE) AS avg_response_s,
+  p50_response_s, p90_response_s,
+  response_open_s AS response_working_sum_s,
+  CAST(response_open_s AS DOUBLE) / CAST(nullif(turns, 0) AS DOUBLE) AS avg_response_working_s,
+  p50_response_open_s AS p50_response_working_s, p90_response_open_s AS p90_response_working_s,
+  csat_sum, csat_n, csat_good,
+  CAST(csat_sum AS DOUBLE) / CAST(nullif(csat_n, 0) AS DOUBLE) AS csat_avg,
+  CAST(csat_good AS DOUBLE) / CAST(nullif(csat_n, 0) AS DOUBLE) AS csat_share,
+  feedback,
+  CAST(feedback AS DOUBLE) / CAST(nullif(inquiries, 0) AS DOUBLE) AS feedback_rate,
+  unsubscribes,
+  CAST(unsubscribes AS DOUBLE) / CAST(nullif(broadcasts_delivered, 0) AS DOUBLE) AS unsubscribe_rate,
+  with_bot AS bot, contained, escalated,
+  CAST(contained AS DOUBLE) / CAST(nullif(with_bot, 0) AS DOUBLE) AS containment_rate,
+  CAST(escalated AS DOUBLE) / CAST(nullif(with_bot, 0) AS DOUBLE) AS escalation_rate,
+  abandoned,
+  CAST(abandoned AS DOUBLE) / CAST(nullif(inquiries, 0) AS DOUBLE) AS abandonment_rate,
+  transferred,
+  messaged_persons, messaged_converted,
+  CAST(messaged_converted AS DOUBLE) / CAST(nullif(messaged_persons, 0) AS DOUBLE) AS conversion_of_messaged,
+  inquiring_persons, inquiring_converted,
+  CAST(inquiring_converted AS DOUBLE) / CAST(nullif(inquiring_persons, 0) AS DOUBLE) AS conversion_of_inquiring,
+  recipients, recipients_consented,
+  CAST(recipients_consented AS DOUBLE) / CAST(nullif(recipients, 0) AS DOUBLE) AS opt_in_coverage
 FROM (
-  SELECT day_n, platform, business_number, sum(sent) AS sent, sum(delivered) AS delivered, sum(was_read) AS was_read,
-    sum(failed) AS failed, sum(broadcasts) AS broadcasts, sum(broadcasts_delivered) AS broadcasts_delivered,
-    sum(replied) AS replied, sum(inquiries) AS inquiries, sum(is_new) AS is_new, sum(missed) AS missed,
-    sum(answered) AS answered, sum(first_response_s) AS first_response_s, sum(turns) AS turns,
-    sum(response_s) AS response_s, sum(csat_sum) AS csat_sum, sum(csat_n) AS csat_n, sum(unsubscribes) AS unsubscribes,
-    sum(with_bot) AS with_bot, sum(contained) AS contained, sum(escalated) AS escalated
-  FROM x_messenger_fact
-  GROUP BY day_n, platform, business_number
-) AS s
-LEFT JOIN (
-  -- Nearest rank: the smallest value that so many percent do not exceed.
-  SELECT day_n, platform, business_number,
-    min(CASE WHEN rn * 100 >= n * 50 THEN answer_s END) AS p50,
-    min(CASE WHEN rn * 100 >= n * 90 THEN answer_s END) AS p90
-  FROM (
-    SELECT day_n, platform, business_number, answer_s,
-      CAST(row_number() OVER (PARTITION BY day_n, platform, business_number ORDER BY answer_s, inquiry_id) AS BIGINT) AS rn,
-      CAST(count(*) OVER (PARTITION BY day_n, platform, business_number) AS BIGINT) AS n
-    FROM x_inquiry_n
-    WHERE answer_s IS NOT NULL
-  ) AS a
-  GROUP BY day_n, platform, business_number
-) AS r ON r.day_n = s.day_n AND r.platform = s.platform AND r.business_number = s.business_number
+  SELECT k.day_n, k.platform, k.business_number,
+    coalesce(m.sent, 0) AS sent, coalesce(m.delivered, 0) AS delivered, coalesce(m.was_read, 0) AS was_read,
+    coalesce(m.read_base, 0) AS read_base, coalesce(m.failed, 0) AS failed, coalesce(m.broadcasts, 0) AS broadcasts,
+    coalesce(m.broadcasts_delivered, 0) AS broadcasts_delivered, coalesce(m.replied, 0) AS replied,
+    coalesce(q.inquiries, 0) AS inquiries, coalesce(q.is_new, 0) AS is_new, coalesce(q.missed, 0) AS missed,
+    coalesce(q.answered, 0) AS answered, coalesce(q.first_response_s, 0) AS first_response_s,
+    q.first_response_open_s, q.p50 AS p50_first_response_s, q.p90 AS p90_first_response_s,
+    q.p50_open AS p50_first_response_open_s, q.p90_open AS p90_first_response_open_s,
+    coalesce(q.operator_answered, 0) AS operator_answered,
+    coalesce(q.first_operator_response_s, 0) AS first_operator_response_s,
+    coalesce(t.turns, 0) AS turns, coalesce(t.response_s, 0) AS response_s, t.response_open_s,
+    t.p50 AS p50_response_s, t.p90 AS p90_response_s, t.p50_open AS p50_response_open_s, t.p90_open AS p90_response_open_s,
+    coalesce(q.csat_sum, 0) AS csat_sum, coalesce(q.csat_n, 0) AS csat_n, coalesce(q.csat_good, 0) AS csat_good,
+    coalesce(q.feedback, 0) AS feedback, coalesce(o.unsubscribes, 0) AS unsubscribes,
+    coalesce(q.with_bot, 0) AS with_bot, coalesce(q.contained, 0) AS contained, coalesce(q.escalated, 0) AS escalated,
+    coalesce(q.abandoned, 0) AS abandoned, coalesce(q.transferred, 0) AS transferred,
+    coalesce(p.delivered_persons, 0) AS delivered_persons, coalesce(p.clicked_persons, 0) AS clicked_persons,
+    coalesce(p.messaged_persons, 0) AS messaged_persons, coalesce(p.messaged_converted, 0) AS messaged_converted,
+    coalesce(p.inquiring_persons, 0) AS inquiring_persons, coalesce(p.inquiring_converted, 0) AS inquiring_converted,
+    coalesce(p.recipients, 0) AS recipients, coalesce(p.recipients_consented, 0) AS recipients_consented
+  FROM x_messenger_key AS k
+  LEFT JOIN x_message_day AS m ON m.day_n = k.day_n AND m.platform = k.platform AND m.business_number = k.business_number
+  LEFT JOIN x_inquiry_day AS q ON q.day_n = k.day_n AND q.platform = k.platform AND q.business_number = k.business_number
+  LEFT JOIN x_response_day AS t ON t.day_n = k.day_n AND t.platform = k.platform AND t.business_number = k.business_number
+  LEFT JOIN x_optout_day AS o ON o.day_n = k.day_n AND o.platform = k.platform AND o.business_number = k.business_number
+  LEFT JOIN (
+    SELECT day_n, platform, business_number,
+      sum(delivered) AS delivered_persons, sum(delivered * clicked) AS clicked_persons,
+      sum(reached) AS messaged_persons, sum(reached_converted) AS messaged_converted,
+      sum(inquired) AS inquiring_persons, sum(inquired_converted) AS inquiring_converted,
+      sum(recipient) AS recipients, sum(consented) AS recipients_consented
+    FROM x_person_day
+    GROUP BY day_n, platform, business_number
+  ) AS p ON p.day_n = k.day_n AND p.platform = k.platform AND p.business_number = k.business_number
+) AS f

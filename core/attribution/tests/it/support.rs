@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use arrow::json::ReaderBuilder;
 use futures::TryStreamExt;
 use serde_json::Value;
-use throughline_attribution::{Job, Outcome, Progress, Settings, run};
+use throughline_attribution::{Job, Outcome, Previous, Progress, Settings, run};
 use throughline_core::Error;
 use throughline_core::canonical::{TABLES, table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
@@ -23,6 +23,7 @@ pub struct World {
     pub settings: Settings,
     pub tables: BTreeMap<&'static str, Vec<Value>>,
     pub now_us: Option<i64>,
+    pub previous: Previous,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
             settings: &self.settings,
             work: &dir.path().join("work"),
             now_us: self.now_us.unwrap_or(NOW_US),
+            previous: &self.previous,
             progress,
         };
         let outcome = run(job).await?;

@@ -8,12 +8,13 @@ use arrow::datatypes::{Field, Schema};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use throughline_attribution::Previous;
 use throughline_core::canonical::{self, CanonicalTable};
 use throughline_core::{Error, Result};
 use throughline_sql::{SqlEngine, TableRef};
 
 use super::plan::empty_inputs;
-use super::tables::{derive, sql_engine};
+use super::tables::{Inputs, derive, sql_engine};
 use crate::pipeline::{Pipeline, Rows, TestCase};
 
 #[derive(Clone, Debug, Serialize)]
@@ -38,9 +39,15 @@ pub async fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<CaseReport
         inputs.insert(name.clone(), input_rows(table, rows)?);
     }
     let computed =
-        derive(pipeline, folder.path(), engine, inputs, &folder.path().join("tables"), case.now_us, &|_| {
-            Ok(())
-        })
+        derive(
+            pipeline,
+            folder.path(),
+            engine,
+            Inputs { tables: inputs, previous: Previous::default() },
+            &folder.path().join("tables"),
+            case.now_us,
+            &|_| Ok(()),
+        )
         .await?;
     let mut differences = Vec::new();
     if let Some(wrong) = computed.books.iter().find(|b| !b.ok) {

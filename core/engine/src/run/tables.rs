@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Date32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use throughline_attribution::Previous;
 use throughline_core::{Error, Notice, Result, StreamSpec, Table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
 use throughline_store::{NewDeadLetter, ResolveUnseen};
@@ -16,7 +17,7 @@ use crate::failpoint;
 use crate::land;
 use crate::map::{self, MapLetters, SourceMapping};
 use crate::pipeline::{EngineSettings, Pipeline, SourceEntry, Stage};
-use crate::publish::StoredTable;
+use crate::publish::{self, StoredTable};
 
 /// What a run computed and where it lies.
 pub struct Computed {
@@ -25,6 +26,14 @@ pub struct Computed {
     pub notices: Vec<Notice>,
     /// Holds every table under its name.
     pub engine: Arc<dyn SqlEngine>,
+}
+
+/// What tables are computed from.
+pub(crate) struct Inputs {
+    /// Canonical tables by name.
+    pub tables: BTreeMap<String, TableRef>,
+    /// What the last epoch held.
+    pub previous: Previous,
 }
 
 /// A fresh engine session within the pipeline's memory limit.
@@ -96,7 +105,8 @@ pub(crate) async fn compute(
         services.progress.stage("attribute", step);
         if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     };
-    let result = derive(pipeline, job.state_dir, engine, inputs, folder, now_us, &progress).await?;
+    let given = Inputs { tables: inputs, previous: previous_tables(job, &mut report.notices).await? };
+    let result = derive(pipeline, job.state_dir, engine, given, folder, now_us, &progress).await?;
     report.notices.extend(result.notices.iter().cloned());
     failpoint::pass("attribute.done");
     report.tables = result
@@ -128,16 +138,45 @@ impl Job<'_> {
     }
 }
 
+/// What the last epoch said of identities and days: attribution tells what changed since. A dry run compares
+/// with the real epoch too, so it is looked up where that lives.
+async fn previous_tables(job: &Job<'_>, notices: &mut Vec<Notice>) -> Result<Previous> {
+    let Some(epoch) = job.shared.last_committed_epoch(&job.pipeline.name).await? else {
+        return Ok(Previous::default());
+    };
+    let state = publish::epoch_state(&epoch)?;
+    let mut find = |name: &str| -> Result<Option<TableRef>> {
+        let Some(table) = state.tables.iter().find(|t| t.name == name) else { return Ok(None) };
+        let rows = table.reference(&job.pipeline.state_dir)?;
+        if let TableRef::Parquet { files, .. } = &rows
+            && let Some(missing) = files.iter().find(|f| !f.exists())
+        {
+            notices.push(Notice {
+                code: "previous_missing".into(),
+                message: format!("{} is gone: what changed in {name} since is not told", missing.display()),
+            });
+            return Ok(None);
+        }
+        Ok(Some(rows))
+    };
+    Ok(Previous {
+        identity_map: find("identity_map")?,
+        identity_merges: find("identity_merges")?,
+        data_quality_daily: find("data_quality_daily")?,
+    })
+}
+
 /// Transforms and attribution over canonical tables: the part that `[[test]]` runs as well.
 pub(crate) async fn derive(
     pipeline: &Pipeline,
     state_dir: &Path,
     engine: Arc<dyn SqlEngine>,
-    mut inputs: BTreeMap<String, TableRef>,
+    given: Inputs,
     folder: &Path,
     now_us: i64,
     progress: &throughline_attribution::Progress<'_>,
 ) -> Result<Computed> {
+    let Inputs { tables: mut inputs, previous } = given;
     let mut stored = Vec::new();
     // Before attribution, canonical tables go by their own names.
     let early = sql_engine(&pipeline.engine, &folder.join("spill"))?;
@@ -172,6 +211,7 @@ pub(crate) async fn derive(
         settings: &pipeline.attribution,
         work: &folder.join("attribution"),
         now_us,
+        previous: &previous,
         progress: Some(progress),
     })
     .await?;
