@@ -1,32 +1,42 @@
 //! One deal's whole line, from what was paid to what came back: every record it rests on, by table and
 //! key, the rule that joined each to the next, and what is missing.
 
-use arrow::array::Array;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use futures::TryStreamExt;
+mod context;
+mod credits;
+mod gaps;
+mod token;
+
 use serde::Serialize;
-use throughline_core::{Error, ErrorKind, Param, Result};
+use throughline_core::{Error, ErrorKind, Result};
 use throughline_sql::SqlEngine;
 
-use crate::settings::Model;
+use crate::rows::{Row, Rows};
+use crate::settings::Settings;
+
+pub use context::OtherDeal;
+pub use credits::Credit;
 
 /// Everything known of how a deal came to be.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     pub deal_id: String,
-    /// In the order of the story: cost, visit, message, inquiry, contact, deal, conversions.
+    /// None when nothing tells whose deal it is.
+    pub person_id: Option<String>,
+    /// In the order of the story: cost, visit, token, message, inquiry, person, contact, deal, refunds,
+    /// conversions.
     pub lines: Vec<Line>,
     /// Every model's share for every touch of every conversion of the deal.
     pub credits: Vec<Credit>,
     /// What is missing from the line and what would have filled it.
     pub gaps: Vec<Gap>,
+    /// The person's other deals, the latest first.
+    pub other_deals: Vec<OtherDeal>,
 }
 
 /// One record of the line.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// cost, visit, touch, message, inquiry, contact, deal, conversion
+    /// cost, visit, touch, token, message, inquiry, person, contact, deal, refund, conversion
     pub step: &'static str,
     /// UTC.
     pub at: Option<String>,
@@ -40,104 +50,69 @@ pub struct Line {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Credit {
-    pub conversion_id: String,
-    pub model: String,
-    pub touch_index: i64,
-    pub touch_id: Option<String>,
-    pub touch_at: Option<String>,
-    pub channel_id: String,
-    pub campaign: Option<String>,
-    pub credit: f64,
-    /// Decimal text in the reporting currency.
-    pub gross: String,
-    pub net: String,
-    /// What the model goes by.
-    pub rule: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
 pub struct Gap {
     pub step: &'static str,
     pub missing: String,
     pub would_match: String,
 }
 
+const ORDER: [&str; 11] = [
+    "cost",
+    "visit",
+    "touch",
+    "token",
+    "message",
+    "inquiry",
+    "person",
+    "contact",
+    "deal",
+    "refund",
+    "conversion",
+];
+
 /// Explains a deal from the output tables and canonical tables bound in `engine`. `deal` is the whole
-/// deal id or its last part, the number the CRM shows.
+/// deal id or its last part, the number the CRM shows. `settings` are those of the run.
 ///
 /// # Errors
-/// No such deal, or several whose id ends so.
-pub async fn explain(engine: &dyn SqlEngine, deal: &str) -> Result<Explanation> {
+/// No such deal (with near ones), or several whose id ends so.
+pub async fn explain(engine: &dyn SqlEngine, settings: &Settings, deal: &str) -> Result<Explanation> {
     let rows = Rows { engine };
-    let deal_id = find_deal(&rows, deal).await?;
-    let mut story = Story { rows, deal_id, lines: Vec::new(), gaps: Vec::new() };
+    let deal_id = context::find_deal(&rows, deal).await?;
+    let mut story = Story { rows, settings, deal_id, lines: Vec::new(), gaps: Vec::new() };
     let deal = story.deal().await?;
     let contact = story.contact(&deal).await?;
     let conversions = story.conversions().await?;
     let inquiry = story.inquiry(&deal).await?;
+    let person_id = story.person_id(&conversions, contact.as_ref(), inquiry.as_ref());
     let mut touch = None;
-    if let Some(inquiry) = &inquiry {
-        story.messages(inquiry).await?;
-        touch = story.matched_touch(inquiry).await?;
+    match &inquiry {
+        Some(inquiry) => {
+            story.messages(inquiry).await?;
+            touch = story.matched_touch(inquiry).await?;
+        }
+        None => story.no_inquiry(&deal, person_id.as_deref()).await?,
     }
+    story.same_person(contact.as_ref(), inquiry.as_ref()).await?;
     // Without an inquiry the line starts at the touch that the last_touch model believes in.
     let touch = match touch {
         Some(touch) => Some(touch),
-        None => story.credited_touch().await?,
+        None => story.credited_touch(&deal, &conversions, person_id.as_deref()).await?,
     };
     if let Some(touch) = &touch {
         story.costs(touch).await?;
     }
-    let credits = story.credits().await?;
-    if conversions == 0 {
-        story.gaps.push(Gap {
-            step: "conversion",
-            missing: "the deal gave no conversion within the report window".into(),
-            would_match:
-                "a creation or winning within [attribution] from and to, of a type that `conversions` lists, \
-                          of a deal that is not deleted"
-                    .into(),
-        });
-    }
-    if contact.is_none() {
-        story.gaps.push(Gap {
-            step: "contact",
-            missing: "the deal names no contact that is known".into(),
-            would_match: "a main contact of the deal, read from the CRM's contacts".into(),
-        });
-    }
+    story.refunds(&conversions).await?;
+    story.no_conversion(&deal, &conversions);
+    let credits = credits::of_deal(&story.rows, &story.deal_id).await?;
+    let other_deals = context::other_deals(&story.rows, &story.deal_id, person_id.as_deref()).await?;
     let Story { deal_id, mut lines, gaps, .. } = story;
-    const ORDER: [&str; 8] =
-        ["cost", "visit", "touch", "message", "inquiry", "contact", "deal", "conversion"];
     lines.sort_by_key(|l| ORDER.iter().position(|s| *s == l.step));
-    Ok(Explanation { deal_id, lines, credits, gaps })
-}
-
-async fn find_deal(rows: &Rows<'_>, deal: &str) -> Result<String> {
-    let exact = rows.all("SELECT deal_id FROM in_deals WHERE deal_id = $deal", &[("deal", deal)]).await?;
-    if let Some(row) = exact.first() {
-        return Ok(row.text("deal_id"));
-    }
-    let like = "SELECT deal_id FROM in_deals WHERE length(deal_id) > length($end) \
-                AND substr(deal_id, length(deal_id) - length($end) + 1) = $end ORDER BY deal_id";
-    let found = rows.all(like, &[("end", &format!(":{deal}"))]).await?;
-    match found.as_slice() {
-        [one] => Ok(one.text("deal_id")),
-        [] => Err(Error::new(ErrorKind::NotFound, format!("no deal `{deal}` is known"))
-            .hint("deals are named <source>:<account>:<id>, or by the CRM's own id; run the pipeline first")),
-        many => {
-            Err(Error::new(ErrorKind::NotFound, format!("`{deal}` is the end of {} deal ids", many.len()))
-                .hint(format!(
-                    "name one of {}",
-                    many.iter().map(|r| r.text("deal_id")).collect::<Vec<_>>().join(", ")
-                )))
-        }
-    }
+    Ok(Explanation { deal_id, person_id, lines, credits, gaps, other_deals })
 }
 
 struct Story<'a> {
     rows: Rows<'a>,
+    settings: &'a Settings,
     deal_id: String,
     lines: Vec<Line>,
     gaps: Vec<Gap>,
@@ -163,9 +138,13 @@ impl Story<'_> {
         });
     }
 
+    fn gap(&mut self, step: &'static str, missing: impl Into<String>, would_match: impl Into<String>) {
+        self.gaps.push(Gap { step, missing: missing.into(), would_match: would_match.into() });
+    }
+
     async fn deal(&mut self) -> Result<Row> {
         let select = "SELECT deal_id, name, state, status, pipeline, value_minor, currency, created_at, closed_at, \
-                      contact_id, operator_id, token, source, medium, campaign, is_deleted \
+                      updated_at, contact_id, operator_id, token, source, medium, campaign, is_deleted \
                       FROM in_deals WHERE deal_id = $deal";
         let row = self.rows.all(select, &[("deal", &self.deal_id)]).await?.into_iter().next();
         let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, "the deal is gone"))?;
@@ -184,66 +163,85 @@ impl Story<'_> {
                 rows.first().map(|r| (r.text("contact_id"), "the first contact of the deal"))
             }
         };
-        let Some((id, because)) = contact else { return Ok(None) };
+        let Some((id, because)) = contact else {
+            let carries = match deal.get("token") {
+                Some(token) => format!("; its token {token} alone says whose it is"),
+                None => String::new(),
+            };
+            self.gap(
+                "contact",
+                format!("the deal names no contact{carries}"),
+                "a main contact on the deal in the CRM",
+            );
+            return Ok(None);
+        };
         let select = "SELECT c.contact_id, c.name, c.phone_e164, c.email, c.created_at, m.person_id \
                       FROM in_contacts AS c LEFT JOIN identity_map AS m \
-                      ON m.id_type = 'crm_contact' AND m.id_value = c.contact_id WHERE c.contact_id = $contact";
+                      ON m.id_type = 'crm_contact' AND m.id_value = c.contact_id AND m.valid_from IS NULL AND m.valid_to IS NULL \
+                      WHERE c.contact_id = $contact";
         let row = self.rows.all(select, &[("contact", &id)]).await?.into_iter().next();
-        if let Some(row) = &row {
-            self.line("contact", "in_contacts", id, "created_at", row, because);
+        match &row {
+            Some(row) => self.line("contact", "in_contacts", id, "created_at", row, because),
+            None => self.gap(
+                "contact",
+                format!("{because}, {id}, is not among the contacts that were read"),
+                "that contact in the CRM's contacts, with its phone or e-mail",
+            ),
         }
         Ok(row)
     }
 
-    async fn conversions(&mut self) -> Result<usize> {
+    async fn conversions(&mut self) -> Result<Vec<Row>> {
         let select = "SELECT conversion_id, type, ts, status, value_gross, value_net, is_new_customer, person_id, \
-                      n_eligible_touches FROM conversions WHERE crm_deal_id = $deal ORDER BY ts, conversion_id";
+                      n_eligible_touches, inquiry_id FROM conversions WHERE crm_deal_id = $deal ORDER BY ts, conversion_id";
         let rows = self.rows.all(select, &[("deal", &self.deal_id)]).await?;
         for row in &rows {
             let because = match row.get("type") {
                 Some("lead") => "a deal is a lead from its creation",
-                Some("qualified") => "the deal reached a qualified status",
+                Some("qualified") => "the deal reached a status of qualified_statuses",
                 Some("won") => "the deal was closed and won",
                 _ => "a prepared conversion names this deal",
             };
             self.line("conversion", "conversions", row.text("conversion_id"), "ts", row, because);
         }
-        Ok(rows.len())
+        Ok(rows)
     }
 
     async fn inquiry(&mut self, deal: &Row) -> Result<Option<Row>> {
         let select = "SELECT q.inquiry_id, q.ts, q.platform, q.business_number, q.conversation_id, q.person_id, \
                       q.match_method, q.token_state, q.visit_id, q.touch_id, q.channel_id, q.contact_name, \
-                      q.phone_e164, q.inquiry_number \
+                      q.phone_e164, q.messenger_user_id, q.inquiry_number \
                       FROM inquiries AS q WHERE q.inquiry_id IN ( \
                         SELECT inquiry_id FROM conversions WHERE crm_deal_id = $deal AND inquiry_id IS NOT NULL \
                         UNION SELECT inquiry_id FROM inquiries WHERE crm_deal_id = $deal) ORDER BY q.ts";
         let row = self.rows.all(select, &[("deal", &self.deal_id)]).await?.into_iter().next();
-        match &row {
-            Some(row) => {
-                let by_token = deal.get("token").is_some();
-                let because = match by_token {
-                    true => "it brought the deal's own token, or is the person's latest before the deal",
-                    false => "the person's latest inquiry before the deal was made",
-                };
-                self.line("inquiry", "inquiries", row.text("inquiry_id"), "ts", row, because);
+        let Some(inquiry) = &row else { return Ok(row) };
+        let brought = match deal.get("token") {
+            Some(token) => {
+                let select = "SELECT message_id FROM messages WHERE inquiry_id = $inquiry AND token = $token";
+                let of = [("inquiry", inquiry.get("inquiry_id").unwrap_or_default()), ("token", token)];
+                !self.rows.all(select, &of).await?.is_empty()
             }
-            None => self.gaps.push(Gap {
-                step: "inquiry",
-                missing: "no inquiry leads to this deal".into(),
-                would_match:
-                    "a conversation of the deal's person (same phone, messenger account or contact) opened \
-                              within the look-back before the deal, or a message with the deal's own token"
-                        .into(),
-            }),
-        }
+            None => false,
+        };
+        let because = match brought {
+            true => "it brought the token that the deal carries".to_string(),
+            false => format!(
+                "the person's latest inquiry in the {} days before the deal was made",
+                self.settings.lookback_days
+            ),
+        };
+        self.line("inquiry", "inquiries", inquiry.text("inquiry_id"), "ts", inquiry, because);
         Ok(row)
     }
 
     async fn messages(&mut self, inquiry: &Row) -> Result<()> {
-        let select = "SELECT platform, message_id, ts, text, user_id, token, token_state FROM messages \
-                      WHERE inquiry_id = $inquiry AND direction = 'in' ORDER BY ts, message_id";
+        let select = "SELECT m.platform, m.message_id, m.ts, m.text, m.user_id, m.conversation_id, m.token, m.token_state, \
+                      r.link_ref FROM messages AS m LEFT JOIN in_messages AS r \
+                        ON r.platform = m.platform AND r.message_id = m.message_id \
+                      WHERE m.inquiry_id = $inquiry AND m.direction = 'in' ORDER BY m.ts, m.message_id";
         let messages = self.rows.all(select, &[("inquiry", &inquiry.text("inquiry_id"))]).await?;
+        let by_token = matches!(inquiry.get("match_method"), Some("token" | "deeplink"));
         for (i, row) in messages.iter().enumerate() {
             let has_token = row.get("token").is_some();
             if i > 0 && !has_token {
@@ -251,70 +249,41 @@ impl Story<'_> {
             }
             let key = format!("{}:{}", row.text("platform"), row.text("message_id"));
             let because = if i == 0 { "it opened the inquiry" } else { "it carries a visit token" };
-            self.line("message", "messages", key, "ts", row, because);
+            self.line("message", "in_messages", key.clone(), "ts", row, because);
             if has_token {
+                if by_token {
+                    self.token_line(row, key);
+                }
                 break;
             }
         }
-        let token = messages.iter().find_map(|m| m.get("token"));
-        if inquiry.get("match_method") == Some("none") || inquiry.get("match_method") == Some("identity") {
-            self.explain_token(token, inquiry).await?;
+        if !by_token {
+            self.no_token(&messages, inquiry).await?;
         }
         Ok(())
     }
 
-    /// Why the token ladder's first rung did not hold.
-    async fn explain_token(&mut self, token: Option<&str>, inquiry: &Row) -> Result<()> {
-        let (missing, would_match) = match token {
-            None => {
-                let missing = match inquiry.get("token_state") {
-                    Some("invalid") => "the first message holds something like a token that does not check",
-                    _ => "the first message holds no visit token",
-                };
-                (
-                    missing.to_string(),
-                    "the prepared text of a link from the site, sent with its [ID:...] unchanged".to_string(),
-                )
+    /// A token that held: where it stood, and why it counts.
+    fn token_line(&mut self, message: &Row, key: String) {
+        let token = message.text("token");
+        let because = match (message.get("link_ref"), message.get("token_state")) {
+            (Some(_), _) => {
+                "it came in the hidden part of the link that opened the chat, and its check symbol fits"
             }
-            Some(token) => {
-                let visits = self
-                    .rows
-                    .all(
-                        "SELECT visit_id FROM in_visits WHERE token = $token ORDER BY visit_id",
-                        &[("token", token)],
-                    )
-                    .await?;
-                match visits.len() {
-                    0 => (
-                        format!("token {token} belongs to no visit that was read"),
-                        "the visit that made the token, from web analytics; check its dates and counter"
-                            .to_string(),
-                    ),
-                    1 => (
-                        format!(
-                            "token {token} of visit {} came first from somebody else",
-                            visits[0].text("visit_id")
-                        ),
-                        "a token of this person's own visit".to_string(),
-                    ),
-                    n => (
-                        format!("token {token} was seen on {n} visits and matches none"),
-                        "a token that one visit alone carries".to_string(),
-                    ),
-                }
-            }
+            (None, Some("edited")) => "brackets or label are lost, but the eleven symbols check",
+            _ => "it stands in its brackets in the text, and its check symbol fits",
         };
-        self.gaps.push(Gap { step: "token", missing, would_match });
-        if inquiry.get("match_method") == Some("none") {
-            self.gaps.push(Gap {
-                step: "touch",
-                missing: "the person has no earlier touch within the look-back".into(),
-                would_match:
-                    "a visit, broadcast, deep link or ad referral of the same person before the inquiry"
-                        .into(),
-            });
-        }
-        Ok(())
+        self.lines.push(Line {
+            step: "token",
+            at: message.get("ts").map(str::to_string),
+            table: "in_messages",
+            key,
+            facts: [("token", Some(token.as_str())), ("token_state", message.get("token_state"))]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_string(), value?.to_string())))
+                .collect(),
+            because: because.into(),
+        });
     }
 
     async fn matched_touch(&mut self, inquiry: &Row) -> Result<Option<Row>> {
@@ -334,24 +303,6 @@ impl Story<'_> {
         self.touch(&touch_id, because).await
     }
 
-    async fn credited_touch(&mut self) -> Result<Option<Row>> {
-        let select = "SELECT a.touch_id FROM attribution AS a JOIN conversions AS c ON c.conversion_id = a.conversion_id \
-                      WHERE c.crm_deal_id = $deal AND a.touch_id IS NOT NULL AND a.credit > 0 \
-                      ORDER BY CASE WHEN a.model = 'last_touch' THEN 0 ELSE 1 END, a.touch_ts DESC, a.touch_index DESC";
-        let Some(row) = self.rows.all(select, &[("deal", &self.deal_id)]).await?.into_iter().next() else {
-            self.gaps.push(Gap {
-                step: "touch",
-                missing: "no touch of the deal's person lies in the look-back; the deal's channel is (none)"
-                    .into(),
-                would_match:
-                    "a visit or other touch of the same person within the look-back before the conversion"
-                        .into(),
-            });
-            return Ok(None);
-        };
-        self.touch(&row.text("touch_id"), "identity: the person's last touch before the conversion").await
-    }
-
     async fn touch(&mut self, touch_id: &str, because: &str) -> Result<Option<Row>> {
         let select = "SELECT t.touch_id, t.ts, t.date, t.kind, t.visit_id, t.channel_id, t.keyword, t.page_key, t.person_id, \
                       k.campaign_id, k.campaign, k.ad_id, k.ad, k.source, k.medium \
@@ -367,6 +318,7 @@ impl Story<'_> {
                               FROM in_visits WHERE visit_id = $visit";
                 let rows = self.rows.all(select, &[("visit", visit_id)]).await?;
                 if let Some(visit) = rows.first() {
+                    let because = format!("{because}; its channel is {}", touch.text("channel_id"));
                     self.line("visit", "in_visits", visit_id.to_string(), "started_at", visit, because);
                 }
             }
@@ -395,109 +347,35 @@ impl Story<'_> {
         let costs = self.rows.all(select, &params).await?;
         for row in &costs {
             let key = format!("{} {} {}", row.text("date"), row.text("system"), row.text("campaign_key"));
-            self.line(
-                "cost",
-                "costs",
-                key,
-                "date",
-                row,
-                "same day, source, medium and campaign as the touch",
-            );
+            let because = "same day, source, medium and campaign as the touch";
+            self.line("cost", "costs", key, "date", row, because);
         }
         if costs.is_empty() {
-            let words: Vec<String> = ["source", "medium", "campaign"]
-                .iter()
-                .filter_map(|n| touch.get(n))
-                .map(str::to_string)
-                .collect();
-            self.gaps.push(Gap {
-                step: "cost",
-                missing: match words.is_empty() {
-                    true => "the touch names no campaign that could have cost anything".into(),
-                    false => format!("no cost row of {} for {}", value("date"), words.join(" / ")),
-                },
-                would_match: "a cost row of the same day with the same source, medium and campaign, or the campaign's id".into(),
-            });
+            self.no_costs(touch).await?;
         }
         Ok(())
     }
 
-    async fn credits(&self) -> Result<Vec<Credit>> {
-        let select = "SELECT a.conversion_id, a.model, a.touch_index, a.touch_id, a.touch_ts, a.channel_id, k.campaign, \
-                      a.credit, a.gross, a.net \
-                      FROM attribution AS a JOIN conversions AS c ON c.conversion_id = a.conversion_id \
-                      LEFT JOIN dim_campaign AS k ON k.campaign_key = a.campaign_key \
-                      WHERE c.crm_deal_id = $deal ORDER BY c.ts, a.conversion_id, a.model, a.touch_index";
-        let rows = self.rows.all(select, &[("deal", &self.deal_id)]).await?;
-        Ok(rows
-            .iter()
-            .map(|r| {
-                let model = r.text("model");
-                let rule = match r.get("touch_id") {
-                    None => "no touch in the look-back: channel (none)",
-                    Some(_) => Model::ALL.iter().find(|m| m.as_str() == model).map_or("", |m| m.rule()),
-                };
-                Credit {
-                    conversion_id: r.text("conversion_id"),
-                    touch_index: r.text("touch_index").parse().unwrap_or(0),
-                    touch_id: r.get("touch_id").map(str::to_string),
-                    touch_at: r.get("touch_ts").map(str::to_string),
-                    channel_id: r.text("channel_id"),
-                    campaign: r.get("campaign").map(str::to_string),
-                    credit: r.text("credit").parse().unwrap_or(0.0),
-                    gross: r.text("gross"),
-                    net: r.text("net"),
-                    rule: rule.to_string(),
-                    model,
+    async fn refunds(&mut self, conversions: &[Row]) -> Result<()> {
+        let ids: Vec<&str> = conversions.iter().filter_map(|c| c.get("conversion_id")).collect();
+        let select = "SELECT refund_id, ts, value_minor, currency, conversion_id, deal_id FROM in_refunds \
+                      WHERE deal_id = $deal OR conversion_id = $conversion ORDER BY ts, refund_id";
+        let mut seen: Vec<String> = Vec::new();
+        for id in ids.into_iter().chain([""]) {
+            for row in self.rows.all(select, &[("deal", &self.deal_id), ("conversion", id)]).await? {
+                let key = row.text("refund_id");
+                if !seen.contains(&key) {
+                    seen.push(key.clone());
+                    let because = "it lowers the net of the conversion; shares stay";
+                    self.line("refund", "in_refunds", key, "ts", &row, because);
                 }
-            })
-            .collect())
-    }
-}
-
-/// A row as text by column name; null columns are absent.
-struct Row(Vec<(String, String)>);
-
-impl Row {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
-    }
-    fn text(&self, name: &str) -> String {
-        self.get(name).unwrap_or_default().to_string()
-    }
-    fn facts(&self) -> Vec<(String, String)> {
-        self.0.iter().filter(|(_, v)| !v.is_empty()).cloned().collect()
-    }
-}
-
-struct Rows<'a> {
-    engine: &'a dyn SqlEngine,
-}
-
-impl Rows<'_> {
-    async fn all(&self, select: &str, params: &[(&str, &str)]) -> Result<Vec<Row>> {
-        let params: Vec<(String, Param)> =
-            params.iter().map(|(n, v)| ((*n).to_string(), Param::Text(Some((*v).to_string())))).collect();
-        let mut found = Vec::new();
-        let mut batches = self.engine.read(select, &params).await?;
-        while let Some(batch) = batches.try_next().await? {
-            let schema = batch.schema();
-            let mut columns = Vec::with_capacity(batch.num_columns());
-            for (field, column) in schema.fields().iter().zip(batch.columns()) {
-                columns.push((field.name(), cast(column, &DataType::Utf8)?));
-            }
-            for row in 0..batch.num_rows() {
-                let mut values = Vec::with_capacity(columns.len());
-                for (name, column) in &columns {
-                    if let Some(texts) = column.as_any().downcast_ref::<arrow::array::StringArray>()
-                        && texts.is_valid(row)
-                    {
-                        values.push(((*name).clone(), texts.value(row).to_string()));
-                    }
-                }
-                found.push(Row(values));
             }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    fn person_id(&self, conversions: &[Row], contact: Option<&Row>, inquiry: Option<&Row>) -> Option<String> {
+        let of = |row: Option<&Row>| row.and_then(|r| r.get("person_id")).map(str::to_string);
+        of(contact).or_else(|| conversions.iter().find_map(|c| of(Some(c)))).or_else(|| of(inquiry))
     }
 }

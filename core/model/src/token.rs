@@ -259,6 +259,11 @@ fn value(symbol: u8) -> Option<u8> {
     ALPHABET.iter().position(|s| *s == symbol).map(|i| i as u8)
 }
 
+/// The symbol a character is read as; none for what no token is written with.
+pub fn symbol(c: char) -> Option<char> {
+    fold(c).map(char::from)
+}
+
 /// The symbol a character stands for.
 fn fold(c: char) -> Option<u8> {
     let c = match c {
