@@ -12,6 +12,7 @@ use throughline_core::Result;
 use crate::channels::{Channels, Origin};
 use crate::host::{HostTable, memory_table, texts};
 use crate::identity::push_hex;
+use crate::journeys;
 use crate::runner::Runner;
 use crate::settings::Settings;
 
@@ -28,6 +29,9 @@ pub(crate) async fn bind_channels(runner: &mut Runner<'_>, settings: &Settings) 
         for channel in texts(&batch, "channel")?.iter().flatten() {
             channels.add(channel, "prepared", false);
         }
+    }
+    for channel in journeys::channel_names(runner).await? {
+        channels.add(&channel, "prepared", false);
     }
 
     let schema = Arc::new(Schema::new(vec![

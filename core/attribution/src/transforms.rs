@@ -57,6 +57,42 @@ impl Transform {
         }
     }
 
+    /// Does to a path what the step does to the table of paths. `channel` is the number of the channel that the
+    /// transform names; `None`: there is no such channel.
+    pub(crate) fn apply(&self, channel: Option<u32>, path: &mut Vec<u32>) {
+        let others = |path: &[u32]| path.iter().any(|c| Some(*c) != channel);
+        match self {
+            Self::Unique => {}
+            Self::Exposure => path.dedup(),
+            Self::First | Self::Frequency => {
+                let mut kept: Vec<u32> = Vec::new();
+                path.retain(|channel| {
+                    let is_new = !kept.contains(channel);
+                    if is_new {
+                        kept.push(*channel);
+                    }
+                    is_new
+                });
+            }
+            Self::DropUnlessAll(_) => {
+                if others(path) {
+                    path.retain(|c| Some(*c) != channel);
+                }
+            }
+            Self::DropLastUnlessAll(_) => {
+                if others(path) {
+                    while path.last().is_some_and(|c| Some(*c) == channel) {
+                        path.pop();
+                    }
+                }
+            }
+            Self::LastN(n) => {
+                let drop = path.len().saturating_sub(*n as usize);
+                path.drain(..drop);
+            }
+        }
+    }
+
     /// The step file and the values it takes; `None` when nothing changes.
     pub(crate) fn step(&self) -> Option<(&'static str, String, i64)> {
         let none = String::new();

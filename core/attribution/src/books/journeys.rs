@@ -29,19 +29,20 @@ pub(super) async fn check(runner: &Runner<'_>, settings: &Settings, unit: &str) 
     }
     let given = by_model(runner, GIVEN).await?;
     let mut checks = Vec::new();
-    let mut pairs = |found: &std::collections::HashMap<(String, String), i64>, of: &str, what: &str, thousandths: i64| {
-        for (column, factor) in [("conversions", thousandths), ("gross", 1), ("net", 1)] {
-            let get = |sums: &std::collections::HashMap<(String, String), i64>, name: &str| {
-                sums.get(&(name.to_string(), column.to_string())).copied().unwrap_or(0)
-            };
-            checks.push(compare(
-                &format!("{column} of {what} ({of})"),
-                get(&given, "given").saturating_mul(factor),
-                get(found, of),
-                &format!("{column} of conversions and aggregated paths, and over all {what}"),
-            ));
-        }
-    };
+    let mut pairs =
+        |found: &std::collections::HashMap<(String, String), i64>, of: &str, what: &str, thousandths: i64| {
+            for (column, factor) in [("conversions", thousandths), ("gross", 1), ("net", 1)] {
+                let get = |sums: &std::collections::HashMap<(String, String), i64>, name: &str| {
+                    sums.get(&(name.to_string(), column.to_string())).copied().unwrap_or(0)
+                };
+                checks.push(compare(
+                    &format!("{column} of {what} ({of})"),
+                    get(&given, "given").saturating_mul(factor),
+                    get(found, of),
+                    &format!("{column} of conversions and aggregated paths, and over all {what}"),
+                ));
+            }
+        };
     let paths = by_model(runner, &PATHS.replace("$unit", unit)).await?;
     pairs(&paths, "paths", "paths", 1);
     for (level, what) in [("channel", "channels"), ("position", "places in paths")] {

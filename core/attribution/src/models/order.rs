@@ -9,6 +9,9 @@ pub const HIGHEST_ORDER: usize = 5;
 /// Every so many-th person is held out.
 const HELD_OUT: u64 = 5;
 
+/// States a trial keeps; an order with more would say more of single journeys than of channels.
+const MOST_STATES: usize = 500_000;
+
 /// People who ended in one state.
 #[derive(Clone, Copy, Default)]
 struct Ended {
@@ -24,15 +27,21 @@ pub struct OrderTrial {
     order: usize,
     ends: FxHashMap<Box<[u32]>, Ended>,
     seen: [u64; 2],
+    given_up: bool,
 }
 
 impl OrderTrial {
     pub fn new(order: usize) -> Self {
-        Self { order: order.max(1), ends: FxHashMap::default(), seen: [0; 2] }
+        Self { order: order.max(1), ends: FxHashMap::default(), seen: [0; 2], given_up: false }
     }
 
     pub fn add(&mut self, path: &[u32], counts: Counts) {
-        if path.is_empty() {
+        if path.is_empty() || self.given_up {
+            return;
+        }
+        if self.ends.len() > MOST_STATES {
+            self.ends = FxHashMap::default();
+            self.given_up = true;
             return;
         }
         let state = &path[path.len().saturating_sub(self.order)..];
@@ -51,8 +60,12 @@ impl OrderTrial {
     }
 
     /// The area under the ROC curve over the people held out: the probability that one who converted is
-    /// rated above one who did not, ties counting half. `None` without both kinds among them.
+    /// rated above one who did not, ties counting half. `None` without both kinds among them, or with too
+    /// many states.
     pub fn auc(&self) -> Option<f64> {
+        if self.given_up {
+            return None;
+        }
         let known = self.ends.values().fold([0; 2], |sum, e| [sum[0] + e.known[0], sum[1] + e.known[1]]);
         let rate = |[c, u]: [u64; 2]| c as f64 / (c as f64 + u as f64);
         let overall = rate(known);

@@ -2,44 +2,40 @@
 
 /// Splits `total` minor units by `weights` (none negative) with largest remainder: everybody gets the whole
 /// units of his share, the units left go to the largest fractions, the earlier first. The parts sum to
-/// `total`. Weights that are all 0 leave everything to the first.
+/// `total`. Weights that are all 0 leave everything to the first. A loss is split as a gain is.
 pub fn split(total: i64, weights: &[f64]) -> Vec<i64> {
     let sum: f64 = weights.iter().sum();
-    if weights.is_empty() {
-        return Vec::new();
-    }
-    if !(sum.is_finite() && sum > 0.0) {
-        let mut parts = vec![0; weights.len()];
-        parts[0] = total;
-        return parts;
-    }
-    // The sign stands aside, so that a loss is split as a gain is.
-    let amount = total.unsigned_abs();
-    let exact: Vec<f64> = weights.iter().map(|w| w / sum * amount as f64).collect();
-    let mut parts: Vec<i64> = exact.iter().map(|e| e.floor() as i64).collect();
+    let amount = total.unsigned_abs() as f64;
+    let exact: Vec<f64> = if sum.is_finite() && sum > 0.0 {
+        weights.iter().map(|w| w / sum * amount).collect()
+    } else {
+        (0..weights.len()).map(|i| if i == 0 { amount } else { 0.0 }).collect()
+    };
+    if total < 0 { round(-i128::from(total), &exact, -1) } else { round(total.into(), &exact, 1) }
+}
+
+/// Rounds parts that are known to sum to about `total`, any of them maybe negative, so that they do exactly.
+pub fn round_to(total: i64, exact: &[f64]) -> Vec<i64> {
+    round(total.into(), exact, 1)
+}
+
+fn round(total: i128, exact: &[f64], sign: i128) -> Vec<i64> {
+    let mut parts: Vec<i128> = exact.iter().map(|e| e.floor() as i128).collect();
     let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by(|a, b| (exact[*b] - exact[*b].floor()).total_cmp(&(exact[*a] - exact[*a].floor())));
-    let given: i128 = parts.iter().map(|p| i128::from(*p)).sum();
-    let mut left = i128::from(amount) - given;
-    // Beyond 2^53 a float's own unit is more than one: whatever is off goes round once more.
-    let each = left / parts.len() as i128;
-    for part in &mut parts {
-        *part = (i128::from(*part) + each) as i64;
-    }
-    left -= each * parts.len() as i128;
-    for at in order {
-        if left == 0 {
-            break;
-        }
-        parts[at] += left.signum() as i64;
-        left -= left.signum();
-    }
-    if total < 0 {
-        for part in &mut parts {
-            *part = -*part;
+    let fraction = |i: usize| exact[i] - exact[i].floor();
+    order.sort_by(|a, b| fraction(*b).total_cmp(&fraction(*a)));
+    if let Ok(n @ 1..) = i128::try_from(parts.len()) {
+        let left = total - parts.iter().sum::<i128>();
+        // Beyond 2^53 a float's own unit is more than one: whatever is off goes round first.
+        let (each, rest) = (left.div_euclid(n), left.rem_euclid(n));
+        for (rank, at) in (0..).zip(order) {
+            parts[at] += each + i128::from(rank < rest);
         }
     }
     parts
+        .into_iter()
+        .map(|p| i64::try_from(p * sign).unwrap_or(if p * sign < 0 { i64::MIN } else { i64::MAX }))
+        .collect()
 }
 
 #[cfg(test)]
@@ -54,7 +50,9 @@ mod tests {
         assert_eq!(split(5, &[0.0, 0.0]), [5, 0]);
         assert_eq!(split(0, &[0.3, 0.7]), [0, 0]);
         assert_eq!(split(7, &[]), Vec::<i64>::new());
-        for total in [i64::MAX, -i64::MAX, 9_007_199_254_740_993, 1] {
+        assert_eq!(round_to(-1, &[-2.5, 1.5]), [-2, 1]);
+        assert_eq!(round_to(3, &[1.5, 1.5, 0.0]), [2, 1, 0]);
+        for total in [i64::MAX, i64::MIN + 1, i64::MIN, 9_007_199_254_740_993, 1] {
             let parts = split(total, &[0.1, 0.2, 0.3, 0.4, 1e-300]);
             assert_eq!(parts.iter().map(|p| i128::from(*p)).sum::<i128>(), i128::from(total));
         }

@@ -1,4 +1,4 @@
--- The share of every touch in its conversion by every model. Rule models weigh in whole numbers (w of
+-- The share of every touch in its conversion by every rule model. They weigh in whole numbers (w of
 -- w_sum), so that money can be split without a rounding error; time decay is relative to the newest
 -- touch, so that old paths do not underflow.
 SELECT conv_n, model_n, touch_n, pos, n, w, w_sum,
@@ -46,4 +46,5 @@ FROM (
     JOIN x_channel AS c ON c.channel_n = x.channel_n
   ) AS p
   CROSS JOIN p_model AS m
+  WHERE m.model IN ('first_touch', 'last_touch', 'last_non_direct', 'linear', 'position_based', 'time_decay')
 ) AS s

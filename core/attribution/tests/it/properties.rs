@@ -7,17 +7,17 @@ use throughline_attribution::output_tables;
 use crate::support::World;
 
 /// A small generator, so that a failure repeats.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         // xorshift64*
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
     }
-    fn shuffle(&mut self, rows: &mut [Value]) {
+    pub fn shuffle(&mut self, rows: &mut [Value]) {
         for i in (1..rows.len()).rev() {
             let j = self.roll(i as u64 + 1) as usize;
             rows.swap(i, j);
