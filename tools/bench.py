@@ -176,11 +176,20 @@ def step_seconds(epoch):
     return spans
 
 
+def markov():
+    says("== Markov attribution against ChannelAttribution (tools/markov.py)")
+    compared = run([sys.executable, ROOT / "tools" / "markov.py", "--no-machine"], ROOT)
+    says((compared.stdout + compared.stderr).strip())
+    if compared.code != 0:
+        raise SystemExit(compared.code)
+
+
 PARTS = {
     "columns": columns,
     "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
     "land-all": lambda: land("", f"amoCRM with {LEADS} leads, all streams at once"),
     "attribution": attribution,
+    "markov": markov,
 }
 
 if __name__ == "__main__":

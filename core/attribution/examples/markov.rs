@@ -40,7 +40,7 @@ struct Random(ChaCha8Rng);
 
 impl Random {
     fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
 
     /// 1, 2, 3, ... with a tail like x^-exponent.

@@ -227,6 +227,9 @@ struct Found {
     to: u32,
 }
 
+/// From, to, probability.
+pub type Transition<'a> = (Option<&'a [u32]>, Option<&'a [u32]>, f64);
+
 /// A chain ready to be solved: states in the order of their channels, rows that sum to 1 with the way to
 /// `(null)` left out.
 #[derive(Debug)]
@@ -271,7 +274,7 @@ impl Chain {
 
     /// Every transition between states, from `(start)` and to `(conversion)`, with its probability.
     /// `None` stands for `(start)` on the left and `(conversion)` on the right.
-    pub fn transitions(&self) -> Vec<(Option<&[u32]>, Option<&[u32]>, f64)> {
+    pub fn transitions(&self) -> Vec<Transition<'_>> {
         let mut all = Vec::new();
         for state in 0..self.states() {
             if self.start[state] > 0.0 {

@@ -56,7 +56,8 @@ pub fn effects_by(chain: &Chain, solver: Solver) -> Result<Effects> {
     };
     // The chain reproduces what was counted, whatever its order; else the numbers are not to be trusted.
     let expected = chain.conversions as f64 / chain.people as f64;
-    if !((p / expected - 1.0).abs() <= 1e-9) {
+    let off = (p / expected - 1.0).abs();
+    if off.is_nan() || off > 1e-9 {
         return Err(Error::new(
             ErrorKind::Bug,
             format!("a Markov chain of order {} gives conversion {p}, the paths {expected}", chain.order),
