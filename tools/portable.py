@@ -35,6 +35,7 @@ def default_params(epoch, db):
         "first_weight": 2, "last_weight": 2, "between_weight": 1, "units_per_one": 100,
         "reset": False, "exclude_refunded": False, "deal_source_touches": True,
         "with_lead": True, "with_qualified": True, "with_won": True,
+        "target_us": 7 * US_PER_DAY, "target": "lead", "goods_millionths": 0,
         "broadcast_touches": "delivered", "sep": "\x1f", "reporting": "RUB", "params_hash": params_hash,
     }
 
@@ -110,8 +111,10 @@ def view_columns(table, columns):
     if table == "visits":
         yield f"{host('referrer')} AS referrer_host"
     if table in ("messages", "message_statuses", "consents"):
+        own = (" WHEN 'phone' THEN 'phone' WHEN 'sms' THEN 'phone' WHEN 'call' THEN 'phone' WHEN 'email' THEN 'email'"
+               " WHEN 'crm_contact' THEN 'crm_contact'" if table == "consents" else "")
         yield ("CASE platform WHEN 'whatsapp' THEN 'wa_user' WHEN 'telegram' THEN 'tg_user' WHEN 'vk' THEN 'vk_user'"
-               " WHEN 'viber' THEN 'viber_user' WHEN 'facebook' THEN 'fb_psid' ELSE platform || '_user' END AS user_type")
+               f" WHEN 'viber' THEN 'viber_user' WHEN 'facebook' THEN 'fb_psid'{own} ELSE platform || '_user' END AS user_type")
     if table == "messages":
         yield "coalesce(nullif(user_id, ''), conversation_id) AS user_value"
     if table == "message_statuses":
@@ -124,12 +127,25 @@ def bind_settings(epoch, db):
     db.execute("CREATE TABLE p_qualified (status_id VARCHAR)")
     db.execute("CREATE TABLE p_ignore (id_type VARCHAR, id_value VARCHAR)")
     db.execute("CREATE TABLE x_window_match (inquiry_id VARCHAR, visit_id VARCHAR, person BIGINT)")
-    db.execute("CREATE TABLE p_unsubscribe (word VARCHAR)")
-    text = (ROOT / "core" / "attribution" / "src" / "settings.rs").read_text()
-    words = re.findall(r'"([^"]+)"', re.search(r"UNSUBSCRIBE_KEYWORDS: &\[&str\] = &\[(.*?)\];", text, re.S).group(1))
-    db.executemany("INSERT INTO p_unsubscribe VALUES (?)", [[w.lower()] for w in words])
+    db.execute("CREATE TABLE p_consent_word (word VARCHAR, action VARCHAR)")
+    text = (ROOT / "core" / "attribution" / "src" / "keywords.rs").read_text()
+    actions = {}
+    for name in ("opt_in", "opt_out"):
+        body = re.search(rf"fn {name}\(self\).*?\n    }}", text, re.S).group(0)
+        actions.update({normal_word(w): name for w in re.findall(r'"([^"]+)"', body)})
+    db.executemany("INSERT INTO p_consent_word VALUES (?, ?)", list(actions.items()))
+    # Without working hours there are none; a first run knows no epoch before it.
+    db.execute("CREATE TABLE p_work (day_n BIGINT, begin_us BIGINT, end_us BIGINT, is_open BIGINT, before_us BIGINT)")
+    db.execute("CREATE TABLE c_previous_identity (id_type VARCHAR, id_value VARCHAR, person_id VARCHAR)")
+    db.execute("CREATE TABLE c_previous_merges (ts_us BIGINT, from_person_id VARCHAR, into_person_id VARCHAR, id_type VARCHAR,"
+               " id_value VARCHAR, reason VARCHAR)")
+    db.execute("CREATE TABLE c_previous_quality (day_n BIGINT, source VARCHAR, records BIGINT, late_rows BIGINT)")
+    # What the host makes of counts: scores of tests.
+    results = folder_of(epoch, "ab_results")
+    db.execute(f"CREATE VIEW p_ab_score AS SELECT test, variant, metric, is_control, rate, z, p_value FROM {parquet(results)}")
     # Between currencies of two decimals a rate of the table is the rate of minor units.
-    db.execute("CREATE VIEW p_rate AS SELECT upper(trim(currency)) AS currency, day_n, CAST(rate AS DECIMAL(21,12)) AS rate FROM c_exchange_rates")
+    db.execute("CREATE VIEW p_rate AS SELECT upper(trim(currency)) AS currency, day_n, CAST(rate AS DECIMAL(21,12)) AS rate,"
+               " CAST(rate * 100 AS DECIMAL(21,9)) AS unit_rate FROM c_exchange_rates")
     # The numbers of channels are known by the touches and costs that carry them.
     tables = {n: parquet(folder_of(epoch, n)) for n in ("x_touch", "touches", "dim_channel")}
     db.execute(f"""CREATE TABLE x_channel AS SELECT n.channel_n, d.channel_id, d."group" AS channel_group, d.is_paid, d.is_direct
@@ -138,9 +154,21 @@ def bind_settings(epoch, db):
         JOIN {tables['dim_channel']} d ON d.channel_id = n.channel_id""")
 
 
+def normal_word(word):
+    return "".join(c for c in word.lower() if c not in ".,!?;:\"'«»()[]*").strip(" ")
+
+
+def bind_segments(db, now):
+    """The segments a pipeline has that names none."""
+    db.execute(f"""CREATE OR REPLACE VIEW x_person_segment AS SELECT person, first_us, last_us, region, CASE
+        WHEN last_us <= {now} - 180 * {US_PER_DAY} THEN 'inactive' WHEN n_sales >= 2 OR n_inquiries >= 2 THEN 'repeat'
+        ELSE 'new' END AS segment, consent_state, consent_us, n_inquiries, n_sales, ltv_minor FROM x_person_fact""")
+
+
 def steps():
     """(name, file or None for what Rust makes, is_view) in the order of job.rs."""
-    text = (ROOT / "core" / "attribution" / "src" / "job.rs").read_text()
+    sources = [ROOT / "core" / "attribution" / "src" / name for name in ("job.rs", "metrics.rs")]
+    text = "\n".join(source.read_text() for source in sources)
     pattern = r'step!\(runner, "(\w+)", "([^"]+)"\)|runner\s*\.view\("(\w+)", include_str!\("steps/([^"]+)"\)\)'
     for step, file, view, view_file in re.findall(pattern, text):
         yield step or view, file or view_file, bool(view)
@@ -206,6 +234,8 @@ def main():
             sql = re.sub(r"\$(\w+)", lambda m: literal(params[m.group(1)]), sql)
             if is_view:
                 db.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+                if name == "x_person_fact":
+                    bind_segments(db, params["now_us"])
                 continue
             folder = folder_of(epoch, name)
             if name == "dim_channel" or folder is None:

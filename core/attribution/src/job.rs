@@ -21,7 +21,7 @@ use crate::previous::{self, Previous};
 use crate::runner::Runner;
 use crate::settings::{BroadcastTouches, ConversionType, MultiConversion, Settings};
 use crate::tables::{OutputSpec, output_tables};
-use crate::{alerts, calendar, host, metrics};
+use crate::{alerts, calendar, credit, host, metrics};
 
 /// Called with the name of each step before it runs; an error stops the run.
 pub type Progress<'a> = dyn Fn(&str) -> Result<()> + Send + Sync + 'a;
@@ -318,14 +318,7 @@ async fn credits(
         }
     }
     let journeys = journeys::learn(runner, settings, notices).await?;
-    // Read once, by the next step: written nowhere.
-    if settings.models.iter().all(|m| m.is_rule()) {
-        runner.view("x_share", include_str!("steps/76_shares.sql")).await?;
-    } else {
-        runner.view("x_rule_share", include_str!("steps/76_shares.sql")).await?;
-        runner.view("x_share", journeys::SHARES).await?;
-    }
-    step!(runner, "x_credit", "77_credits.sql");
+    credit::write(runner, settings, &journeys).await?;
     Ok(journeys)
 }
 
@@ -460,6 +453,17 @@ async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
             "token_shared",
             "x_token_user WHERE contested = 1",
             "visit tokens came from several people; the first of them owns the visit",
+        ),
+        (
+            "potential_without_leads",
+            "x_deal WHERE state = 'open' AND value_minor <> 0 AND NOT $with_lead",
+            "open deals have no lead whose credit could split what they may bring; add `lead` to conversions",
+        ),
+        (
+            "price_without_rate",
+            "x_message AS m JOIN messages AS o ON o.platform = m.platform AND o.message_id = m.message_id \
+             WHERE m.price IS NOT NULL AND o.price IS NULL",
+            "messages have a price in a currency without a rate for their day; their price is left empty",
         ),
         (
             "identifier_shared",

@@ -55,6 +55,7 @@ pub(crate) async fn extras(runner: &mut Runner<'_>) -> Result<()> {
 pub(crate) async fn campaign_costs(runner: &mut Runner<'_>) -> Result<()> {
     step!(runner, "x_cost_group", "86_cost_groups.sql");
     step!(runner, "x_cost_target", "86_cost_targets.sql");
+    runner.view("x_cost_amount", include_str!("steps/86_cost_amounts.sql")).await?;
     step!(runner, "x_campaign_cost", "86_campaign_costs.sql");
     Ok(())
 }

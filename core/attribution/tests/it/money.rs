@@ -1,6 +1,6 @@
 //! Currencies, refunds and ratios.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{World, fixture};
 
@@ -168,73 +168,102 @@ async fn refunds_lower_net_and_never_the_share() {
     assert_eq!(done.rows("SELECT conversion_id FROM conversions").await, ["half"]);
 }
 
+/// Every number of the fixture, from records that sum to its rows: whole visits, inquiries and conversions; half
+/// a sale is one whose other half went to another channel.
 #[tokio::test(flavor = "multi_thread")]
 async fn ratios_of_the_fixture() {
     let fixture = fixture("13_roi.json");
-    let mut world = World::with(json!({"models": ["last_touch"]}));
-    for row in fixture["rows"].as_array().unwrap() {
+    let rows = fixture["rows"].as_array().unwrap();
+    let rules: Vec<Value> =
+        rows.iter().map(|row| json!({"name": row["channel"], "when": {"source": row["channel"]}})).collect();
+    let mut world = World::with(json!({"models": ["linear"], "channel": rules}));
+    let touch = |person: &str, channel: &str| json!({"touch_id": format!("{person}-{channel}"), "person_id": person, "channel": channel, "ts": "2026-03-01T00:00:00Z"});
+    for row in rows {
         let channel = row["channel"].as_str().unwrap();
         let minor = |name: &str| (row[name].as_f64().unwrap() * 100.0).round() as i64;
-        // Half a sale is the share of a conversion whose other half went elsewhere: here all are whole,
-        // so halves are doubled and compared per sale.
-        let sales = (row["sales"].as_f64().unwrap() * 2.0).round() as i64;
-        let leads = row["leads"].as_i64().unwrap() * 2;
-        world.add("touches", json!([{"touch_id": channel, "person_id": channel, "channel": channel, "ts": "2026-03-01T00:00:00Z"}]));
-        for i in 0..leads {
+        world.add("touches", json!([touch(channel, channel)]));
+        for i in 0..row["visits"].as_i64().unwrap() {
+            let inquires = i < row["inquiries"].as_i64().unwrap();
+            let token = inquires.then(|| format!("{channel}-{i}"));
+            world.add(
+                "visits",
+                json!([{"visit_id": format!("{channel}-{i}"), "started_at": "2026-03-01T09:00:00Z", "token": token,
+                        "source": channel, "medium": "x"}]),
+            );
+            if inquires {
+                let id = format!("{channel}-{i}");
+                world.add(
+                    "messages",
+                    json!([{"platform": "telegram", "message_id": id, "conversation_id": id, "user_id": id, "token": token,
+                            "token_state": "ok", "ts": "2026-03-01T10:00:00Z", "direction": "in", "sender_kind": "customer",
+                            "text": "вопрос"}]),
+                );
+            }
+        }
+        for i in 0..row["leads"].as_i64().unwrap() {
             world.add(
                 "conversions",
                 json!([{"conversion_id": format!("{channel}-l{i}"), "person_id": channel,
-                "type": "lead", "ts": "2026-03-01T12:00:00Z"}]),
+                        "type": "lead", "ts": "2026-03-01T12:00:00Z"}]),
             );
         }
-        for i in 0..sales {
-            let value = if i == 0 { minor("revenue") } else { 0 };
+        let sales = row["sales"].as_f64().unwrap();
+        for i in 0..sales.ceil() as i64 {
+            let half = (i as f64) + 1.0 > sales;
+            let person = if half { "half" } else { channel };
+            if half {
+                world.add("touches", json!([touch(person, channel), touch(person, "elsewhere")]));
+            }
             world.add(
                 "conversions",
-                json!([{"conversion_id": format!("{channel}-s{i}"), "person_id": channel,
-                "ts": "2026-03-01T12:00:00Z", "value_minor": value, "currency": "RUB"}]),
+                json!([{"conversion_id": format!("{channel}-s{i}"), "person_id": person, "ts": "2026-03-01T12:00:00Z",
+                        "value_minor": if i == 0 { minor("revenue") } else { 0 }, "currency": "RUB",
+                        "goods_cost_minor": if i == 0 { minor("cogs") } else { 0 }}]),
             );
         }
         if minor("refunds") > 0 {
             world.add(
                 "refunds",
                 json!([{"refund_id": channel, "conversion_id": format!("{channel}-s0"),
-                "ts": "2026-03-02T00:00:00Z", "value_minor": minor("refunds")}]),
+                        "ts": "2026-03-02T00:00:00Z", "value_minor": minor("refunds")}]),
             );
         }
         if minor("cost") > 0 {
             world.add(
                 "costs",
-                json!([{"system": channel, "day": "2026-03-01", "cost_minor": minor("cost"),
-                "currency": "RUB", "source": channel, "medium": "x", "campaign": "y"}]),
+                json!([{"system": channel, "day": "2026-03-01", "cost_minor": minor("cost"), "currency": "RUB",
+                        "source": channel, "medium": "x", "impressions": row["impressions"], "clicks": row["clicks"]}]),
             );
         }
     }
-    world.settings = serde_json::from_value(json!({
-        "models": ["last_touch"],
-        "channel": [
-            {"name": "paid_search", "when": {"source": "paid_search"}},
-            {"name": "messenger_broadcast", "when": {"source": "messenger_broadcast"}}],
-    }))
-    .unwrap();
     let done = world.run().await;
-    for row in fixture["rows"].as_array().unwrap() {
+    for row in rows {
         let channel = row["channel"].as_str().unwrap();
-        let found = done
-            .one(&format!(
-                "SELECT net, roi, roas, cpl, cac FROM channel_daily WHERE channel_id = '{channel}'"
-            ))
-            .await;
-        let found: Vec<Option<f64>> = found.split(" | ").map(|v| v.parse().ok()).collect();
-        let expected = &row["expected"];
-        let close = |found: Option<f64>, wanted: Option<f64>, name: &str| match (found, wanted) {
-            (Some(f), Some(w)) => assert!((f - w).abs() < 1e-9, "{channel} {name}: {f} for {w}"),
-            (f, w) => assert_eq!(f, w, "{channel} {name}"),
-        };
-        close(found[0], expected["net_revenue"].as_f64(), "net");
-        close(found[1], expected["roi_percent"].as_f64(), "roi");
-        close(found[2], expected["roas"].as_f64(), "roas");
-        close(found[3].map(|v| v * 2.0), expected["cpl"].as_f64(), "cpl");
-        close(found[4].map(|v| v * 2.0), expected["cac"].as_f64(), "cac");
+        for (name, wanted) in row["expected"].as_object().unwrap() {
+            let column = match name.as_str() {
+                "net_revenue" => "net",
+                "roi_percent" => "roi",
+                "romi_margin_percent" => "romi",
+                other => other,
+            };
+            let found = done
+                .one(&format!("SELECT {column} FROM channel_daily WHERE channel_id = '{channel}' AND date = DATE '2026-03-01'"))
+                .await;
+            match wanted.as_f64() {
+                Some(wanted) => {
+                    let found: f64 = found.parse().unwrap();
+                    assert!((found - wanted).abs() < 1e-9, "{channel} {name}: {found} for {wanted}");
+                }
+                None => assert_eq!(found, "-", "{channel} {name}"),
+            }
+        }
+        let sums = "visits, inquiries, leads, sales, cost, goods_cost, impressions, clicks";
+        let found =
+            done.one(&format!("SELECT {sums} FROM channel_daily WHERE channel_id = '{channel}'")).await;
+        let number = |name: &str| row[name].as_f64().unwrap_or(0.0);
+        let wanted =
+            ["visits", "inquiries", "leads", "sales", "cost", "cogs", "impressions", "clicks"].map(number);
+        let found: Vec<f64> = found.split(" | ").map(|v| v.parse().unwrap()).collect();
+        assert_eq!(found, wanted, "{channel}");
     }
 }
