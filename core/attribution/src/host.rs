@@ -7,8 +7,13 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArra
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use throughline_core::{Error, Result};
 use throughline_sql::{TableRef, Written};
+
+/// As the engine's own steps: little enough to hold one while writing.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// One Parquet file in a folder of its own.
 pub(crate) struct HostTable {
@@ -23,7 +28,13 @@ impl HostTable {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder.display(), e))?;
         let path = folder.join("part-0.parquet");
         let file = std::fs::File::create(&path).map_err(|e| Error::io("create", path.display(), e))?;
-        let writer = ArrowWriter::try_new(file, schema.clone(), None).map_err(|e| parquet_error(&path, e))?;
+        let level = ZstdLevel::try_new(1).map_err(|e| Error::bug(e.to_string()))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .build();
+        let writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| parquet_error(&path, e))?;
         Ok(Self { path, schema, writer, rows: 0 })
     }
 

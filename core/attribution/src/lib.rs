@@ -11,6 +11,8 @@ mod books;
 mod calendar;
 mod canon;
 pub mod channels;
+mod credit;
+mod cursor;
 mod docs;
 mod explain;
 mod host;

@@ -38,11 +38,14 @@ impl<'a> Runner<'a> {
         self.work.join(format!("{:03}_{name}", self.done))
     }
 
+    /// Says that a step begins; an error when the run is to stop.
+    pub fn begin(&self, name: &str) -> Result<()> {
+        self.progress.map_or(Ok(()), |progress| progress(name))
+    }
+
     /// Runs a step and binds its result under `name`.
     pub async fn step(&mut self, name: &str, select: &str) -> Result<Written> {
-        if let Some(progress) = self.progress {
-            progress(name)?;
-        }
+        self.begin(name)?;
         let folder = self.folder(name);
         let written = self.engine.write(name, select, &self.params, &folder).await?;
         self.engine.bind(name, &written.table()).await?;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use rustc_hash::FxHashMap;
 use throughline_core::{Notice, Result};
 
-use super::cursor::Cursor;
+use crate::cursor::Cursor;
 use super::{Journeys, PREPARED_TYPE, aggregated};
 use crate::host::HostTable;
 use crate::models::Names;

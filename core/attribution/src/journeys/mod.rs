@@ -8,8 +8,6 @@
 
 mod aggregated;
 mod collect;
-mod credits;
-mod cursor;
 mod learn;
 mod publish;
 
@@ -22,7 +20,6 @@ use throughline_core::{Notice, Result};
 use throughline_sql::Written;
 
 pub(crate) use aggregated::channel_names;
-pub(crate) use credits::SHARES;
 
 use crate::host::{memory_table, texts};
 use crate::models::Names;
@@ -47,8 +44,7 @@ pub(crate) struct Journeys {
     counted: bool,
 }
 
-/// Counts journeys per path and conversion type, lets the models learn from them, and leaves `x_model_share`:
-/// every touch's share by each of these models.
+/// Counts journeys per path and conversion type, and lets the models learn from them.
 pub(crate) async fn learn(
     runner: &mut Runner<'_>,
     settings: &Settings,
@@ -72,13 +68,25 @@ pub(crate) async fn learn(
     for number in 0..journeys.types.len() {
         journeys.learned.push(learn::learn(runner, settings, &models, number as i64).await?);
     }
-    if !models.is_empty() {
-        credits::share(runner, settings, &journeys).await?;
-    }
     Ok(journeys)
 }
 
 impl Journeys {
+    /// Whether `p_conversion_type` is bound and shares can be asked for.
+    pub fn have_learned(&self) -> bool {
+        !self.learned.is_empty()
+    }
+
+    /// What a learned model gives each touch of a path of channels, by the conversions of one type; the shares
+    /// sum to 1. False when nothing was learned of that type.
+    pub fn shares(&self, type_n: i64, model: Model, path: &[u32], shares: &mut Vec<f64>) -> bool {
+        let learned = usize::try_from(type_n).ok().and_then(|n| self.learned.get(n));
+        if let Some(learned) = learned {
+            learned.shares(model, path, shares);
+        }
+        learned.is_some()
+    }
+
     /// Writes `paths` or `attribution_channel`.
     pub async fn write(
         &self,

@@ -7,6 +7,6 @@ SELECT CAST(row_number() OVER (ORDER BY t.ts_us, t.touch_id) AS BIGINT) AS touch
   coalesce(g.channel_n, o.channel_n) AS channel_n,
   c.campaign_n
 FROM x_touch_all AS t
-JOIN x_origin AS o ON o.origin = t.origin
+LEFT JOIN x_origin AS o ON o.origin = t.origin
 LEFT JOIN x_channel AS g ON g.channel_id = t.channel
 LEFT JOIN x_campaign AS c ON c.campaign_text = t.campaign_text

@@ -12,7 +12,7 @@ SELECT r.day_n, r.system, r.cost_kind, r.currency, r.cost_minor, r.impressions, 
   lower(r.keyword) AS keyword,
   CASE WHEN r.is_nameless = 1 THEN 0 ELSE coalesce(w.channel_n, i.channel_n, o.channel_n) END AS channel_n
 FROM x_cost_raw AS r
-JOIN x_origin AS o ON o.origin = r.origin
+LEFT JOIN x_origin AS o ON o.origin = r.origin
 LEFT JOIN x_named_campaign AS w
   ON w.source = lower(r.source) AND w.medium = lower(r.medium) AND w.campaign = lower(r.campaign)
 LEFT JOIN x_numbered_campaign AS i ON i.campaign_id = r.campaign_id

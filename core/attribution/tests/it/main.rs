@@ -4,6 +4,7 @@
 mod campaigns;
 mod cohorts;
 mod consents;
+mod credits;
 mod documents;
 mod explain;
 mod fixtures;

@@ -8,7 +8,7 @@ use crate::host::ints;
 use crate::runner::Runner;
 
 /// The columns must have no nulls.
-pub(super) struct Cursor<const N: usize> {
+pub(crate) struct Cursor<const N: usize> {
     stream: BatchStream,
     names: [&'static str; N],
     columns: Vec<Int64Array>,
