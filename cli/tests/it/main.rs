@@ -13,6 +13,7 @@ mod crash;
 mod docs;
 mod faults;
 mod floors;
+mod paths;
 mod quickstart;
 mod studio;
 mod truth;

@@ -162,7 +162,9 @@ fn channels(
                 Arc::new(StringArray::from_iter_values(
                     members.iter().map(|m| journeys.names.name(m.channel)),
                 )),
-                Arc::new(members.iter().map(|m| Some(i64::from(m.position.unwrap_or(0)))).collect::<Int64Array>()),
+                Arc::new(
+                    members.iter().map(|m| Some(i64::from(m.position.unwrap_or(0)))).collect::<Int64Array>(),
+                ),
                 Arc::new(members.iter().map(|m| Some(m.conversions)).collect::<Float64Array>()),
                 money.column(members.iter().map(|m| m.gross))?,
                 money.column(members.iter().map(|m| m.net))?,

@@ -14,7 +14,7 @@ pub(super) const ATTRIBUTION_CHANNEL: OutputSpec = OutputSpec {
         c("model", Text, ""),
         c("level", Text, "channel; position: of shapley_ordered, channel and place in the path"),
         c("member", Text, "channel_id; (none): what no touch brought"),
-        c("position", Int, "place in the path from 1, at level position; 0 for (none)"),
+        c("position", Int, "place in the path from 1; 0 at level channel and for (none)"),
         c("conversions", Float, ""),
         c("gross", Money, ""),
         c("net", Money, "gross less refunds, by the same shares"),

@@ -54,7 +54,7 @@ fn alike(a: &Effects, b: &Effects) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn every_order_reproduces_what_was_counted(paths in paths(), order in 1_usize..5, collapse: bool) {
