@@ -3,9 +3,9 @@
 #   LEADS=1000000 VISITS=200000 sh tools/bench.sh [columns] [land] [land-all] [attribution] [markov]
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --release --locked -p throughline -p company
-cargo build --release --locked -p throughline-connectors --example bench_records
-cargo build --release --locked -p throughline-attribution --example markov
+# In one go, so that nothing is built with two sets of features.
+cargo build --release --locked --bins --examples \
+    -p throughline -p company -p throughline-connectors -p throughline-attribution
 . tools/python.sh
 # What tools/markov.py compares with.
 "$PYTHON" -c 'import ChannelAttribution' >/dev/null 2>&1 ||
