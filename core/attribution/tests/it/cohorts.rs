@@ -10,9 +10,8 @@ fn inquiry(person: &str, at: &str) -> Value {
 }
 
 fn company() -> World {
-    let mut world = World::default();
     // The day of the run: 2026-04-15.
-    world.now_us = Some(1_776_211_200_000_000);
+    let mut world = World { now_us: Some(1_776_211_200_000_000), ..World::default() };
     world.add(
         "messages",
         json!([

@@ -26,8 +26,8 @@ const MERGES: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_becomes_somebody_else_is_told_with_the_tie_that_did_it() {
-    let mut world = World::default();
-    world.now_us = Some(1_772_582_400_000_000); // 2026-03-04
+    // 2026-03-04
+    let mut world = World { now_us: Some(1_772_582_400_000_000), ..World::default() };
     world.add(
         "visits",
         json!([
