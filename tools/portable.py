@@ -134,8 +134,7 @@ def bind_settings(epoch, db):
         body = re.search(rf"fn {name}\(self\).*?\n    }}", text, re.S).group(0)
         actions.update({normal_word(w): name for w in re.findall(r'"([^"]+)"', body)})
     db.executemany("INSERT INTO p_consent_word VALUES (?, ?)", list(actions.items()))
-    # Without working hours there are none; a first run knows no epoch before it.
-    db.execute("CREATE TABLE p_work (day_n BIGINT, begin_us BIGINT, end_us BIGINT, is_open BIGINT, before_us BIGINT)")
+    # A first run knows no epoch before it.
     db.execute("CREATE TABLE c_previous_identity (id_type VARCHAR, id_value VARCHAR, person_id VARCHAR)")
     db.execute("CREATE TABLE c_previous_merges (ts_us BIGINT, from_person_id VARCHAR, into_person_id VARCHAR, id_type VARCHAR,"
                " id_value VARCHAR, reason VARCHAR)")
