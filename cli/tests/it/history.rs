@@ -1,0 +1,88 @@
+//! What one run tells the next: who became somebody else, and what came late.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::command::expect;
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "shop"
+
+[[source]]
+name = "visits"
+connector = "file"
+path = "visits.csv"
+into = "visits"
+mapping = """
+SELECT visit_id, parse_instant(started_at, 'UTC') AS started_at, nullif(token, '') AS token, client AS ym_client_id
+  FROM file
+"""
+
+[[source]]
+name = "messages"
+connector = "file"
+path = "messages.csv"
+into = "messages"
+mapping = """
+SELECT 'whatsapp' AS platform, message_id, 'whatsapp:1:' || user_id AS conversation_id,
+       parse_instant(ts, 'UTC') AS ts, 'in' AS direction, 'customer' AS sender_kind, user_id, token
+  FROM file
+"""
+
+[[sink]]
+name = "tables"
+connector = "parquet"
+path = "out"
+"#;
+
+fn rows(folder: &Path, sql: &str) -> Vec<Value> {
+    let out = expect(folder, &["query", "-p", "shop.toml", sql, "--limit", "0", "--json"], 0);
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_merge_is_told_once_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("shop.toml", PIPELINE);
+    write(
+        "visits.csv",
+        "visit_id,started_at,token,client\nv1,2026-03-01T10:00:00Z,HHR3D1196WD,77\nv2,2026-03-02T10:00:00Z,,88\n",
+    );
+    write("messages.csv", "message_id,user_id,ts,token\nm0,79160000009,2026-03-01T09:00:00Z,\n");
+    expect(folder, &["run", "shop.toml"], 0);
+    let merges = "SELECT id_type, id_value, from_person_id, into_person_id, reason FROM identity_merges ORDER BY id_type";
+    assert!(rows(folder, merges).is_empty());
+    let before = rows(folder, "SELECT person_id FROM identity_map WHERE id_value = '77'");
+
+    // The browser's owner writes, and a visit of the first day is found late.
+    write(
+        "messages.csv",
+        "message_id,user_id,ts,token\nm0,79160000009,2026-03-01T09:00:00Z,\nm1,79161234567,2026-03-02T11:00:00Z,HHR3D1196WD\n",
+    );
+    write(
+        "visits.csv",
+        "visit_id,started_at,token,client\nv1,2026-03-01T10:00:00Z,HHR3D1196WD,77\nv2,2026-03-02T10:00:00Z,,88\nv3,2026-03-01T12:00:00Z,,99\n",
+    );
+    expect(folder, &["run", "shop.toml"], 0);
+    let told = rows(folder, merges);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!((&told[0]["id_type"], &told[0]["id_value"]), (&"ym_client".into(), &"77".into()));
+    assert_eq!(told[0]["from_person_id"], before[0]["person_id"]);
+    let late = "SELECT sum(late_rows) AS n FROM data_quality_daily WHERE source = 'visits'";
+    assert_eq!(rows(folder, late)[0]["n"], 1);
+
+    // The same once more, and after another day's message.
+    expect(folder, &["run", "shop.toml", "--recompute"], 0);
+    assert_eq!(rows(folder, merges), told);
+    write(
+        "messages.csv",
+        "message_id,user_id,ts,token\nm0,79160000009,2026-03-01T09:00:00Z,\nm1,79161234567,2026-03-02T11:00:00Z,HHR3D1196WD\nm2,79160000008,2026-03-05T11:00:00Z,\n",
+    );
+    expect(folder, &["run", "shop.toml"], 0);
+    assert_eq!(rows(folder, merges), told);
+    assert_eq!(rows(folder, late)[0]["n"], 1);
+}
