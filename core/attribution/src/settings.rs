@@ -530,6 +530,39 @@ mod tests {
     }
 
     #[test]
+    fn wrong_metric_settings_are_found_with_their_place() {
+        let settings: Settings = serde_json::from_str(
+            r#"{"working_hours": {"time_zone": "Mars/Base", "hours": ["18:00-09:00"]},
+                "alerts": {"token_share": 90, "token_window_days": 0},
+                "segment": [{"name": "", "consent": "perhaps"}],
+                "conversions": ["won"], "target_conversion": "lead", "target_window_hours": 0,
+                "goods_cost_share": 1.5}"#,
+        )
+        .unwrap();
+        let errors: Vec<String> = settings.check().iter().map(ToString::to_string).collect();
+        for pointer in [
+            "/working_hours/time_zone",
+            "/working_hours/hours/0",
+            "/alerts/token_share",
+            "/alerts/token_window_days",
+            "/segment/0/name",
+            "/segment/0/consent",
+            "/target_conversion",
+            "/target_window_hours",
+            "/goods_cost_share",
+        ] {
+            assert!(
+                errors.iter().any(|e| e.starts_with(&format!("option {pointer}:"))),
+                "{pointer} is missing in {errors:#?}"
+            );
+        }
+        // Only won deals: then they are what messages should lead to.
+        let won: Settings = serde_json::from_str(r#"{"conversions": ["won"]}"#).unwrap();
+        assert!(won.check().is_empty());
+        assert_eq!(won.target(), ConversionType::Won);
+    }
+
+    #[test]
     fn unknown_keys_are_errors() {
         assert!(serde_json::from_str::<Settings>(r#"{"lookback": 3}"#).is_err());
         assert!(serde_json::from_str::<Settings>(r#"{"identity": {"max": 3}}"#).is_err());
