@@ -24,7 +24,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use throughline_attribution::{Job, Settings};
+use throughline_attribution::{Job, Previous, Settings};
 use throughline_core::canonical::{TABLES, table};
 use throughline_core::token::VisitToken;
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
@@ -56,7 +56,7 @@ struct Random(ChaCha8Rng);
 
 impl Random {
     fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.0.next_u64()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
     fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -449,6 +449,7 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
             settings: &settings,
             work: &work,
             now_us: BEGIN_US + 200 * DAY_US,
+            previous: &Previous::default(),
             progress: Some(&progress),
         };
         throughline_attribution::run(job).await.unwrap()
