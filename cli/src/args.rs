@@ -53,6 +53,10 @@ pub enum Command {
     Query(QueryArgs),
     /// Tell the whole line of one deal, from cost to sale.
     Explain(ExplainArgs),
+    /// Who an identifier belongs to, and by which records.
+    Identity(IdentityArgs),
+    /// Remove a person from everything that is stored, for good.
+    Forget(ForgetArgs),
     /// Run the [[test]] blocks of pipeline files.
     Test(TestArgs),
     /// Print the JSON Schema of pipeline files, for editors.
@@ -161,6 +165,42 @@ pub struct ExplainArgs {
     pub deal: String,
     #[command(flatten)]
     pub file: PipelineOption,
+}
+
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    #[command(subcommand)]
+    pub command: IdentityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Print a person's identifiers, and for each the record that tied it.
+    Show {
+        /// A phone, an e-mail, an id of any kind, or type:value (crm_contact:123).
+        #[arg(value_name = "PHONE|EMAIL|ID")]
+        who: String,
+        #[command(flatten)]
+        file: PipelineOption,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// A phone, an e-mail, an id of any kind, or type:value (crm_contact:123). What it names must be one person.
+    #[arg(value_name = "PHONE|EMAIL|ID", required_unless_present = "resume")]
+    pub who: Option<String>,
+    #[command(flatten)]
+    pub file: PipelineOption,
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Finish what was broken off.
+    #[arg(long, conflicts_with_all = ["who", "dry_run"])]
+    pub resume: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,13 +11,18 @@ use crate::{exit, setup, text};
 pub async fn run(args: &ExplainArgs, output: &Output) -> Outcome {
     let pipeline = setup::load(&args.file.pipeline)?;
     let last = run::last_epoch(&pipeline).await?;
-    let explanation = throughline_attribution::explain(last.engine.as_ref(), &args.deal).await?;
+    let explanation =
+        throughline_attribution::explain(last.engine.as_ref(), &pipeline.attribution, &args.deal).await?;
     output.result(&explanation, || as_text(&explanation));
     Ok(exit::DONE)
 }
 
 fn as_text(explanation: &Explanation) -> String {
-    let mut shown = format!("{} {}\n\n", paint(BOLD, "Deal"), explanation.deal_id);
+    let mut shown = format!("{} {}", paint(BOLD, "Deal"), explanation.deal_id);
+    if let Some(person) = &explanation.person_id {
+        shown += &format!(" {} {person}", paint(DIM, "of"));
+    }
+    shown += "\n\n";
     for line in &explanation.lines {
         shown += &line_text(line);
     }
@@ -43,6 +48,18 @@ fn as_text(explanation: &Explanation) -> String {
     rules.dedup();
     for (model, rule) in rules {
         shown += &format!("  {} {rule}\n", paint(DIM, format!("{model}:")));
+    }
+    if !explanation.other_deals.is_empty() {
+        shown += &format!("\n{}\n", paint(BOLD, "Other deals of the same person"));
+        let rows = explanation.other_deals.iter().map(|d| {
+            vec![
+                d.deal_id.clone(),
+                d.created_at.clone().unwrap_or_default(),
+                d.state.clone(),
+                d.net.clone().unwrap_or_default(),
+            ]
+        });
+        shown += &text::grid(&["deal", "made", "state", "net"], rows.collect());
     }
     shown
 }

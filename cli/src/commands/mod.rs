@@ -4,6 +4,8 @@ mod check;
 mod connector;
 mod dead_letters;
 mod explain;
+mod forget;
+mod identity;
 mod init;
 mod preview;
 mod query;
@@ -50,6 +52,8 @@ pub async fn run(command: Command, output: &Output) -> u8 {
         Command::Preview(args) => preview::run(&args, output).await,
         Command::Query(args) => query::run(&args, output).await,
         Command::Explain(args) => explain::run(&args, output).await,
+        Command::Identity(args) => identity::run(&args, output).await,
+        Command::Forget(args) => forget::run(&args, output).await,
         Command::Test(args) => test::run(&args, output).await,
         Command::Schema => {
             anstream::println!("{:#}", throughline_engine::pipeline::schema(setup::registry()));

@@ -238,6 +238,24 @@ impl FileInbox {
     }
 }
 
+/// The checkpoint for a file whose content was changed without moving a byte: its first bytes have another
+/// hash, what was read of it stays read.
+pub(super) fn after_change(checkpoint: &Checkpoint, name: &str, path: &Path) -> Result<Checkpoint> {
+    let mut position: Position = serde_json::from_value(checkpoint.0.clone())
+        .map_err(|e| Error::bug(format!("the checkpoint of an inbox cannot be read: {e}")))?;
+    let start = start_of(path)?;
+    let stamp = Stamp::of(path)?;
+    for known in position.files.iter_mut().filter(|k| k.name == name) {
+        let head = usize::try_from(known.head).unwrap_or(usize::MAX);
+        let Some(bytes) = start.get(..head) else {
+            return Err(Error::data(format!("{name} is shorter than what was read of it")));
+        };
+        known.head_sha256 = sha256(bytes);
+        known.stamp = known.stamp.map(|_| stamp);
+    }
+    Ok(Checkpoint(serde_json::to_value(&position).unwrap_or_default()))
+}
+
 fn start_of(path: &Path) -> Result<Vec<u8>> {
     let mut opened = Opened::open(path, Compression::of(path))?;
     let mut start = vec![0; HEAD as usize];

@@ -3,6 +3,7 @@
 mod config;
 mod file_inbox;
 mod flatten;
+mod forget;
 mod inbox;
 mod read;
 mod signature;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, Mapping, Options, ReadRequest, ReadStream,
-    Result, Source, SourceConnector,
+    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Forgotten, Mapping, Options,
+    ReadRequest, ReadStream, Result, Scrubbed, Source, SourceConnector,
 };
 
 pub use config::Config;
@@ -80,6 +81,20 @@ impl Source for Whatsapp {
 
     fn mappings(&self) -> Vec<Mapping> {
         streams::mappings()
+    }
+
+    async fn forget(
+        &self,
+        ctx: &Context,
+        who: Arc<dyn Forgotten>,
+        apply: bool,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<(Vec<Scrubbed>, Vec<Checkpoint>)> {
+        forget::forget(&self.settings, ctx, who, apply, checkpoints).await
+    }
+
+    async fn forgotten(&self, ctx: &Context) -> Result<()> {
+        forget::forgotten(ctx).await
     }
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {

@@ -22,6 +22,19 @@ pub const NAMES: &[&str] = &[
     "publish.cleaned",
 ];
 
+/// Those that only the forgetting of a person passes, in their order.
+pub const FORGET_NAMES: &[&str] = &[
+    "forget.segment_written",
+    "forget.segment_switched",
+    "forget.segment_removed",
+    "forget.letters_deleted",
+    "forget.source_done",
+    "forget.checkpoints_changed",
+    "forget.stored_done",
+    "forget.epochs_dropped",
+    "forget.finished",
+];
+
 struct Armed {
     name: String,
     pass: u32,

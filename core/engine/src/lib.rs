@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod failpoint;
+pub mod forget;
 pub mod land;
 pub mod map;
 pub mod pipeline;
@@ -13,4 +14,5 @@ pub mod publish;
 pub mod registry;
 pub mod run;
 pub mod schedule;
+mod personal;
 mod suggest;

@@ -37,6 +37,12 @@ pub trait Sink: Send + Sync {
     /// `txn` is committed already.
     async fn commit(&self, ctx: &Context, txn: &TxnId, staged: &[Committable]) -> Result<Receipt>;
 
+    /// Deletes every epoch before the one of `txn`, which is committed, for good: somebody in them is to be
+    /// forgotten. Gives how many. Whoever still reads one of them is cut off.
+    async fn drop_older(&self, _ctx: &Context, _txn: &TxnId) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Drops what was staged under `txn`; succeeds when there is nothing.
     async fn abort(&self, ctx: &Context, txn: &TxnId) -> Result<()>;
 

@@ -38,11 +38,50 @@ pub trait Source: Send + Sync {
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream>;
 
+    /// Takes people who are to be forgotten out of what the connector itself keeps of the vendor's deliveries
+    /// (an inbox), and gives the checkpoints that fit what is left, in the order of those given. Without
+    /// `apply` it only counts. Called again after a crash, it goes on.
+    ///
+    /// Most connectors keep nothing: the rows that landed are the engine's.
+    async fn forget(
+        &self,
+        _ctx: &Context,
+        _who: Arc<dyn Forgotten>,
+        _apply: bool,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<(Vec<Scrubbed>, Vec<Checkpoint>)> {
+        Ok((Vec::new(), checkpoints))
+    }
+
+    /// The checkpoints that [`Source::forget`] gave are durable.
+    async fn forgotten(&self, _ctx: &Context) -> Result<()> {
+        Ok(())
+    }
+
     /// The checkpoint is durable here: safe to acknowledge or delete upstream. May be called again
     /// with the same checkpoint after a crash.
     async fn committed(&self, _ctx: &Context, _stream: &str, _checkpoint: &Checkpoint) -> Result<()> {
         Ok(())
     }
+}
+
+/// Tells whose a record is.
+pub trait Forgotten: Send + Sync {
+    /// Whether a record (JSON) belongs to somebody who is to be forgotten.
+    fn owns(&self, record: &str) -> bool;
+    /// The record without what names such a person; `None` when nothing does.
+    fn masked(&self, record: &str) -> Option<String>;
+}
+
+/// What was taken out of one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// For people: a file, a table.
+    pub place: String,
+    /// Records of the person, now gone.
+    pub removed: u64,
+    /// Records of others, or of business, from which the person was taken out.
+    pub changed: u64,
 }
 
 /// One SELECT over this source's raw streams, by bare name, that fills one canonical table.

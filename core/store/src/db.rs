@@ -11,7 +11,8 @@ use throughline_core::{Error, ErrorKind, Result};
 const APPLICATION_ID: i32 = 0x544c_696e;
 
 /// In order; the file's `user_version` is the number of those applied. Never edit one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/001_first.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/001_first.sql"), include_str!("migrations/002_forget.sql")];
 
 /// How long a write waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,6 +105,8 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection> {
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten: a person who is forgotten must not stay in free pages.
+        conn.pragma_update(None, "secure_delete", true)?;
         // After a burst the log is cut back instead of keeping its largest size for ever.
         conn.pragma_update(None, "journal_size_limit", 64_i64 << 20)?;
         conn.set_prepared_statement_cache_capacity(64);

@@ -12,6 +12,7 @@
 mod db;
 mod dead_letters;
 mod files;
+mod forget;
 mod landing;
 mod ledger;
 mod lock;
@@ -26,6 +27,7 @@ pub use dead_letters::{
     DEAD_LETTER_RAW_LIMIT_BYTES, DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterState,
     LettersAdded, NewDeadLetter, ResolveUnseen,
 };
+pub use forget::{ForgetRequest, Mark, ReplacedSegment};
 pub use landing::{
     BegunGeneration, LandCommit, Landed, NewSegment, NewWindow, SegmentRow, StreamState, WindowRow,
 };

@@ -62,6 +62,11 @@ impl TokenKey {
         }
     }
 
+    /// The 32 bytes, for a keyed hash.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn seal(&self, account: &str, clear: &[u8]) -> Result<Vec<u8>> {
         let mut sealed = vec![0; NONCE_BYTES];
         random(&mut sealed).map_err(|e| Error::io("get", "random bytes from the system", e))?;

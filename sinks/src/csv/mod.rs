@@ -145,6 +145,11 @@ impl Sink for CsvSink {
         staging::blocking(&self.folder, move |folder| folder.commit(&txn, &staged, now_us)).await
     }
 
+    async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<u64> {
+        let txn = txn.clone();
+        staging::blocking(&self.folder, move |folder| folder.drop_older(&txn)).await
+    }
+
     async fn abort(&self, _: &Context, txn: &TxnId) -> Result<()> {
         let txn = txn.clone();
         staging::blocking(&self.folder, move |folder| folder.abort(&txn)).await

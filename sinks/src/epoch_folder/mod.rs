@@ -153,6 +153,19 @@ impl EpochFolder {
         })
     }
 
+    /// Deletes the epochs before that of `txn`, and what readers are past.
+    pub(crate) fn drop_older(&self, txn: &TxnId) -> Result<u64> {
+        self.owner.take(&self.root)?;
+        let kept = read_manifest(&self.epoch(folder_name(txn)?))?;
+        let older: Vec<Manifest> = self.epochs()?.into_iter().filter(|e| e.number < kept.number).collect();
+        for epoch in &older {
+            self.throw_away(&self.epoch(&epoch.txn))?;
+        }
+        self.prune()?;
+        sync_dir(&self.root.join("epochs"))?;
+        Ok(older.len() as u64)
+    }
+
     /// Drops what is staged. A committed epoch stays.
     pub(crate) fn abort(&self, txn: &TxnId) -> Result<()> {
         let staging = self.staging(folder_name(txn)?);

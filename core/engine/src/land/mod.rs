@@ -25,6 +25,7 @@ pub use segment::{EXCHANGE, PAGE, SEQ, WINDOW, sync_folder, with_own_columns};
 use segment::{Finished, Origin, SegmentWriter};
 
 use crate::failpoint;
+use crate::forget::{Marks, StreamScope};
 use crate::progress::Progress;
 
 /// A checkpoint is made durable after this many rows or bytes; more often costs many small files,
@@ -55,6 +56,8 @@ pub struct Target<'a> {
     pub keep_checkpoints: bool,
     /// For streams that are read whole each time: tells whether what came is what was there before.
     pub hash_content: bool,
+    /// Rows of people who were forgotten do not land.
+    pub forgotten: Option<(&'a Marks, StreamScope)>,
     pub progress: &'a dyn Progress,
 }
 
@@ -97,6 +100,7 @@ pub async fn land_stream(
         window: None,
         windows_ended: Vec::new(),
         said: HashSet::new(),
+        forgotten: 0,
         result: Landed::default(),
         target,
     };
@@ -148,6 +152,12 @@ pub async fn land_stream(
         return Err(Error::bug(format!("{name} ended inside the window {:?}", window.id)).at(place()));
     }
     landing.commit(source, ctx, latest).await?;
+    if landing.forgotten > 0 {
+        landing.notice(Notice {
+            code: "forgotten_dropped".into(),
+            message: format!("{name}: {} rows are of people who were forgotten; none was kept", landing.forgotten),
+        });
+    }
     Ok(landing.result)
 }
 
@@ -165,16 +175,27 @@ struct Landing<'a> {
     window: Option<NewWindow>,
     windows_ended: Vec<NewWindow>,
     said: HashSet<Notice>,
+    /// Rows and rejects of people who were forgotten.
+    forgotten: u64,
     result: Landed,
 }
 
 impl Landing<'_> {
     fn append(&mut self, batch: &throughline_core::Batch) -> Result<()> {
-        let rows = batch.rows.num_rows();
+        let kept = match &self.target.forgotten {
+            None => None,
+            Some((marks, scope)) => {
+                let filtered = marks.filter(&batch.rows, scope)?;
+                self.forgotten += filtered.removed;
+                filtered.rows
+            }
+        };
+        let given = kept.as_ref().unwrap_or(&batch.rows);
+        let rows = given.num_rows();
         if rows == 0 {
             return Ok(());
         }
-        let (schema, notices) = widen::widen(self.schema.as_ref(), &batch.rows.schema(), &self.name);
+        let (schema, notices) = widen::widen(self.schema.as_ref(), &given.schema(), &self.name);
         for notice in notices {
             self.notice(notice);
         }
@@ -199,7 +220,7 @@ impl Landing<'_> {
             page: &batch.page,
             window: self.window.as_ref().map(|w| w.id.as_str()),
         };
-        writer.append(&batch.rows, &origin)?;
+        writer.append(given, &origin)?;
         self.next_seq += rows as i64;
         self.result.rows += rows as u64;
         Ok(())
@@ -216,6 +237,12 @@ impl Landing<'_> {
     }
 
     fn reject(&mut self, reject: Reject) {
+        if let Some((marks, scope)) = &self.target.forgotten
+            && (marks.speaks(scope, &String::from_utf8_lossy(&reject.raw)) || marks.speaks(scope, &reject.reason))
+        {
+            self.forgotten += 1;
+            return;
+        }
         self.reject_bytes += reject.raw.len();
         self.result.rejected += 1;
         self.rejects.push(reject);

@@ -8,7 +8,7 @@ use super::document::Value;
 use super::secrets::Secrets;
 use super::section::{At, Section};
 use super::sql_text::SqlText;
-use super::{OnIncomplete, SinkEntry, SourceEntry, check_name, source_of, tables, unique};
+use super::{OnIncomplete, SinkEntry, SourceEntry, check_name, hashing, source_of, tables, unique};
 use crate::registry::Registry;
 use crate::suggest;
 
@@ -84,6 +84,7 @@ pub fn sinks(
         let connector = section.required_text("connector", "\"parquet\"");
         let name = name(&section, "sink", connector.as_ref(), &mut names);
         let chosen = section.texts("tables").map(|list| choose(&section, list, &known, "table"));
+        let hashing = hashing::read(&section, secrets);
         let Some(connector) = connector else { continue };
         let Some(kind) = registry.sink(connector.value) else {
             let message = format!("there is no sink connector \"{}\"", connector.value);
@@ -100,6 +101,7 @@ pub fn sinks(
                 connector: connector.value.to_owned(),
                 sink,
                 tables: chosen,
+                hashing,
                 place: top.report.source.place(value.span().start),
             }),
             Err(errors) => report_options(&section, &who, value, errors),

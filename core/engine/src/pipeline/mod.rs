@@ -10,6 +10,7 @@
 mod attribution;
 mod document;
 mod endpoint;
+mod hashing;
 mod plan;
 mod report;
 mod schema;
@@ -38,6 +39,7 @@ pub use throughline_http::HttpSettings;
 pub use transform::{Stage, Transform};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText};
+use crate::publish::hashing::Hashing;
 use crate::registry::Registry;
 use crate::schedule::Schedule;
 
@@ -99,6 +101,8 @@ pub struct SinkEntry {
     pub sink: DynSink,
     /// `None`: every output table.
     pub tables: Option<Vec<String>>,
+    /// Phones and e-mails as keyed hashes.
+    pub hashing: Option<Hashing>,
     pub place: Place,
 }
 

@@ -110,7 +110,19 @@ fn sink_keys() -> Json {
     json!({
         "name": text("Default: the connector's name."),
         "tables": { "type": "array", "minItems": 1, "items": { "type": "string" }, "description": "Tables to write; default: all." },
+        "hash": { "type": "array", "minItems": 1, "items": { "enum": ["phone", "email"] }, "description": "Goes out as HMAC-SHA256 in place of the clear value." },
+        "hash_key": secret("Key of the hashes, 16 bytes or more: { env = \"NAME\" } or { file = \"path\" }."),
     })
+}
+
+fn secret(doc: &str) -> Json {
+    let mut schema = schemars::schema_for!(throughline_core::Secret).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.shift_remove("$schema");
+        object.shift_remove("title");
+        object.insert("description".into(), doc.into());
+    }
+    schema
 }
 
 fn transform() -> Json {

@@ -4,8 +4,12 @@
 //! holds what a fresh process needs to finish: that is the point of no return. Before it a crash leaves
 //! staging to be aborted, after it recovery commits again, which sinks take as done.
 
+pub mod hashing;
+
 use std::path::{Path, PathBuf};
 
+use futures::StreamExt;
+use hashing::Hashing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use throughline_core::{
@@ -29,6 +33,8 @@ pub struct Destination {
     pub context: Context,
     /// `None`: every table.
     pub tables: Option<Vec<String>>,
+    /// Phones and e-mails go out as keyed hashes.
+    pub hashing: Option<Hashing>,
 }
 
 impl Destination {
@@ -133,7 +139,10 @@ pub async fn publish(job: &Publication<'_>) -> Result<Vec<SinkReport>> {
                 doc: stored.doc.clone(),
             };
             let name = crate::map::quoted(&stored.name);
-            let rows = job.engine.read(&format!("SELECT * FROM {name}"), &[]).await?;
+            let mut rows = job.engine.read(&format!("SELECT * FROM {name}"), &[]).await?;
+            if let Some(hashing) = destination.hashing.clone() {
+                rows = rows.map(move |batch| hashing.apply(&batch?)).boxed();
+            }
             let done = destination.sink.stage(&destination.context, &table, rows, &txn).await?;
             if done.rows != stored.rows {
                 return Err(Error::data(format!(

@@ -26,6 +26,10 @@ pub async fn inputs_hash(
         add(mapping.sql.as_bytes());
         add(format!("{:?}", mapping.params).as_bytes());
     }
+    // The key of a hash is a secret: the text does not tell when it changes.
+    for hashing in pipeline.sinks.iter().filter_map(|s| s.hashing.as_ref()) {
+        add(hashing.fingerprint().as_bytes());
+    }
     for (source, stream, generation) in generations {
         add(source.as_bytes());
         add(stream.as_bytes());

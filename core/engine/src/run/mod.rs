@@ -33,6 +33,7 @@ use tables::compute;
 pub use tables::sql_engine;
 
 use crate::failpoint;
+use crate::forget::{self, Marks};
 use crate::pipeline::Pipeline;
 use crate::progress::Progress;
 use crate::publish::{self, Destination, EpochState, Publication};
@@ -58,6 +59,8 @@ pub struct RunOptions {
     pub only_sinks: Vec<String>,
     /// Compute and publish although nothing is new.
     pub recompute: bool,
+    /// Ask no source: compute from what landed before.
+    pub stored_only: bool,
     /// Read one page of each stream into a temporary place and compute; publish and keep nothing.
     pub dry_run: bool,
     /// `manual`, `scheduled`: for the run table.
@@ -102,7 +105,9 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
         published: false,
         recovered: false,
         errors: Vec::new(),
+        forgotten: None,
     };
+    let marks = forget::marks_of(&store, &pipeline.name).await?;
     let trial = if options.dry_run { Some(Trial::begin(pipeline, started_at_us).await?) } else { None };
     let job = match &trial {
         None => Job {
@@ -113,6 +118,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
             store: &store,
             state_dir: &pipeline.state_dir,
             run,
+            marks,
         },
         Some(trial) => Job {
             pipeline,
@@ -122,6 +128,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
             store: &trial.store,
             state_dir: trial.folder.path(),
             run: trial.run,
+            marks,
         },
     };
     if let Err(error) = job.run(&mut report).await {
@@ -163,6 +170,8 @@ pub(crate) struct Job<'a> {
     pub store: &'a Store,
     pub state_dir: &'a Path,
     pub run: RunId,
+    /// Of people who were forgotten: their rows are dropped before they land.
+    pub marks: Option<Arc<Marks>>,
 }
 
 /// A state folder of its own for `--dry-run`, gone when it ends.
@@ -200,7 +209,22 @@ impl Job<'_> {
         )
         .await?;
 
-        self.read_all(report).await?;
+        let forgets = match &self.marks {
+            Some(marks) if !self.options.dry_run => {
+                let open = self.store.forget_requests(&self.pipeline.name, true).await?;
+                if !open.is_empty() {
+                    self.services.progress.stage("forget", "");
+                    let context = |name: &str| self.context(name);
+                    report.forgotten =
+                        Some(forget::apply(self.pipeline, self.store, marks, &context).await?);
+                }
+                !open.is_empty()
+            }
+            _ => false,
+        };
+        if !self.options.stored_only {
+            self.read_all(report).await?;
+        }
 
         let generations = self.generations().await?;
         let last = self.store.last_committed_epoch(&self.pipeline.name).await?;
@@ -211,6 +235,7 @@ impl Job<'_> {
             && last.inputs_hash == hash
             && everywhere
             && !self.options.recompute
+            && !forgets
             && publish::is_visible(last, &destinations, &mut report.notices).await
         {
             // Streams that are read whole came as they were: what was just read of them can go.
@@ -262,7 +287,22 @@ impl Job<'_> {
         report.published = true;
         publish::sweep_tables(self.state_dir, &self.pipeline.name, Some(&state.folder))?;
         self.remove_garbage().await?;
+        if everywhere {
+            self.finish_forgetting(report, &destinations).await?;
+        }
         failpoint::pass("publish.cleaned");
+        Ok(())
+    }
+
+    /// The published tables are without those who are to be forgotten: what is older goes.
+    async fn finish_forgetting(&self, report: &mut RunReport, destinations: &[Destination]) -> Result<()> {
+        let (Some(marks), Some(forgotten)) = (&self.marks, report.forgotten.take()) else { return Ok(()) };
+        let Some(epoch) = self.store.last_committed_epoch(&self.pipeline.name).await? else { return Ok(()) };
+        let now_us = self.services.clock.now_us();
+        let published = forget::Published { epoch: &epoch, destinations, now_us };
+        let done =
+            forget::finish(self.pipeline, self.store, marks, published, forgotten, &mut report.notices).await?;
+        report.forgotten = Some(done);
         Ok(())
     }
 
@@ -302,6 +342,7 @@ impl Job<'_> {
                     sink: s.sink.clone(),
                     context: self.context(&s.name)?,
                     tables: s.tables.clone(),
+                    hashing: s.hashing.clone(),
                 })
             })
             .collect()

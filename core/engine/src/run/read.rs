@@ -9,6 +9,7 @@ use throughline_core::{Error, ErrorKind, ReadRequest, Result, StreamSpec};
 
 use super::Job;
 use super::report::{Completeness, RunError, RunReport, RunStatus, StreamReport, completeness};
+use crate::forget::StreamScope;
 use crate::land::{self, Landed, Target};
 use crate::pipeline::{OnIncomplete, SourceEntry};
 
@@ -168,6 +169,7 @@ impl Job<'_> {
                 schema,
                 keep_checkpoints: window.is_none() && !self.options.dry_run,
                 hash_content: whole,
+                forgotten: self.marks.as_deref().map(|m| (m, StreamScope::of(entry, spec))),
                 progress: self.services.progress.as_ref(),
             },
         ))
@@ -182,7 +184,8 @@ impl Job<'_> {
                 generations.push((
                     entry.name.clone(),
                     stream.clone(),
-                    state.pending.unwrap_or(state.generation),
+                    // What nobody goes on to read is not whole.
+                    state.pending.filter(|_| !self.options.stored_only).unwrap_or(state.generation),
                 ));
             }
         }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use throughline_core::{CountCheck, Guarantee, Notice};
 
+use crate::forget::ForgetReport;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -98,6 +100,9 @@ pub struct RunReport {
     pub recovered: bool,
     /// Each with its place and hint, in one line.
     pub errors: Vec<RunError>,
+    /// When somebody was forgotten in this run: what was taken out where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<ForgetReport>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

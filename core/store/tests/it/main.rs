@@ -3,6 +3,7 @@
 
 mod crash;
 mod dead_letters;
+mod forget;
 mod landing;
 mod ledger;
 mod locks;
