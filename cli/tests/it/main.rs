@@ -13,6 +13,8 @@ mod crash;
 mod docs;
 mod faults;
 mod floors;
+mod forget;
+mod history;
 mod paths;
 mod quickstart;
 mod studio;
