@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::args::{Cli, Command, ConnectorCommand};
+use crate::args::{Cli, Command, ConnectorCommand, IdentityCommand};
 use crate::blocks::{self, Block};
 use crate::command::{binary, copy_folder, expect, repository, throughline};
 
@@ -231,6 +231,10 @@ fn quickstart_commands_run() {
         let pipeline = match &cli.command {
             Command::Query(a) => &a.file.pipeline,
             Command::Explain(a) => &a.file.pipeline,
+            Command::Identity(a) => match &a.command {
+                IdentityCommand::Show { file, .. } => &file.pipeline,
+            },
+            Command::Forget(a) if a.dry_run => &a.file.pipeline,
             Command::Runs(a) => &a.file.pipeline,
             Command::Test(a) => &a.paths[0],
             Command::Check(a) if a.offline => &a.file.pipeline,

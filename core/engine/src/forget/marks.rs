@@ -31,6 +31,7 @@ pub enum Class {
 }
 
 impl Class {
+    pub const ALL: [Self; 5] = [Self::Contact, Self::User, Self::Browser, Self::Visit, Self::Deal];
     /// A deal is known by its number, but is not a person's record.
     pub const OF_PEOPLE: [Self; 4] = [Self::Contact, Self::User, Self::Browser, Self::Visit];
 
@@ -113,6 +114,9 @@ impl Marks {
     }
 
     fn is_phone(&self, text: &str, named: bool) -> bool {
+        if !(7..=15).contains(&digits_of(text)) {
+            return false;
+        }
         let folded = personal::folded(text);
         let digits = folded.bytes().filter(u8::is_ascii_digit).count();
         let written = |c: char| {
@@ -144,6 +148,62 @@ pub struct Scope {
     pub key: Option<(String, Class)>,
 }
 
+/// What the name of a value says of it.
+pub struct Place {
+    /// People write here: what stands in it is spoken of.
+    free: bool,
+    phone: bool,
+    /// What a short number here is the number of.
+    classes: Vec<Class>,
+}
+
+impl Place {
+    pub fn of(scope: &Scope, path: &[String]) -> Self {
+        let last: Vec<String> = path.last().map(|name| words(name)).unwrap_or_default();
+        let says = |names: &[&str]| last.iter().any(|w| names.contains(&w.as_str()));
+        let by_key = match &scope.key {
+            Some((column, class)) if path.len() == 1 && &path[0] == column => Some(*class),
+            _ => None,
+        };
+        let classes = match by_key {
+            _ if scope.source.is_empty() => Vec::new(),
+            Some(class) => vec![class],
+            None => {
+                let all: Vec<String> = path.iter().flat_map(|name| words(name)).collect();
+                let named = |class: &Class| all.iter().any(|w| class.words().contains(&w.as_str()));
+                Class::ALL.into_iter().filter(named).collect()
+            }
+        };
+        Self { free: says(FREE), phone: says(PHONE), classes }
+    }
+}
+
+/// Text that people write.
+const FREE: &[&str] = &[
+    "text",
+    "body",
+    "caption",
+    "comment",
+    "note",
+    "notes",
+    "description",
+    "title",
+    "name",
+    "message",
+    "subject",
+];
+
+const PHONE: &[&str] =
+    &["phone", "phones", "tel", "mobile", "msisdn", "whatsapp", "wa", "viber", "value", "number", "contact"];
+
+/// Digits of any script.
+fn digits_of(text: &str) -> usize {
+    match text.is_ascii() {
+        true => text.bytes().filter(u8::is_ascii_digit).count(),
+        false => text.chars().filter(|c| personal::digit(*c).is_some()).count(),
+    }
+}
+
 /// What became of one value.
 #[derive(Debug, Default)]
 pub struct Judged {
@@ -158,6 +218,11 @@ pub struct Judged {
 impl Marks {
     /// Judges one value of a record by the name it stands under.
     pub fn judge(&self, scope: &Scope, path: &[String], text: &str) -> Judged {
+        self.judge_at(scope, path, &Place::of(scope, path), text)
+    }
+
+    /// The same where many values stand under one name.
+    pub fn judge_at(&self, scope: &Scope, path: &[String], place: &Place, text: &str) -> Judged {
         if text.is_empty() {
             return Judged::default();
         }
@@ -166,15 +231,19 @@ impl Marks {
         {
             return judged;
         }
-        if !is_free(path) {
-            if self.owns(scope, path, text.trim()) {
+        if !place.free {
+            if self.owns(scope, place, text.trim()) {
                 return Judged { owner: true, masked: Some(None), ..Judged::default() };
             }
-            if self.owns_number(scope, path, text.trim(), &[Class::Deal]) {
+            if self.owns_number(scope, place, text.trim(), true) {
                 return Judged { deal: true, ..Judged::default() };
             }
         }
-        let spans = self.mentions(text);
+        // Most values are neither: a look at the bytes is enough.
+        let spans = match text.contains('@') || digits_of(text) >= 9 {
+            true => self.mentions(text),
+            false => Vec::new(),
+        };
         if spans.is_empty() {
             return Judged::default();
         }
@@ -207,14 +276,14 @@ impl Marks {
         Some(Judged { owner, deal, masked })
     }
 
-    fn owns(&self, scope: &Scope, path: &[String], text: &str) -> bool {
+    fn owns(&self, scope: &Scope, place: &Place, text: &str) -> bool {
         if text.is_empty() || text.len() > 400 {
             return false;
         }
         if text.contains('@') && self.has("email", &text.to_lowercase()) {
             return true;
         }
-        if self.is_phone(text, names_a_phone(path)) {
+        if self.is_phone(text, place.phone) {
             return true;
         }
         if text.chars().any(char::is_whitespace) {
@@ -223,24 +292,17 @@ impl Marks {
         if is_strong(text) && self.has("id", text) {
             return true;
         }
-        self.owns_number(scope, path, text, &Class::OF_PEOPLE)
+        self.owns_number(scope, place, text, false)
     }
 
     /// A vendor's own number, in a place that says whose it is.
-    fn owns_number(&self, scope: &Scope, path: &[String], text: &str, classes: &[Class]) -> bool {
-        if scope.source.is_empty() || text.len() > 64 {
-            return false;
-        }
-        let words: Vec<String> = path.iter().flat_map(|name| words(name)).collect();
-        let by_key = match &scope.key {
-            Some((column, class)) if path.len() == 1 && &path[0] == column => Some(*class),
-            _ => None,
-        };
-        classes.iter().any(|class| {
-            let named = || words.iter().any(|w| class.words().contains(&w.as_str()));
-            (by_key == Some(*class) || (by_key.is_none() && named()))
-                && self.has(&number_kind(&scope.source, *class), text)
-        })
+    fn owns_number(&self, scope: &Scope, place: &Place, text: &str, deals: bool) -> bool {
+        text.len() <= 64
+            && place
+                .classes
+                .iter()
+                .filter(|class| (**class == Class::Deal) == deals)
+                .any(|class| self.has(&number_kind(&scope.source, *class), text))
     }
 
     /// Phones and addresses of forgotten people in free text.
@@ -272,31 +334,6 @@ pub fn is_strong(text: &str) -> bool {
         return (8..=200).contains(&count);
     }
     text.bytes().filter(u8::is_ascii_digit).count() >= 12 && count <= 64
-}
-
-/// Text that people write: what stands in it is spoken of, and does not say whose the record is.
-fn is_free(path: &[String]) -> bool {
-    const NAMES: &[&str] = &[
-        "text",
-        "body",
-        "caption",
-        "comment",
-        "note",
-        "notes",
-        "description",
-        "title",
-        "name",
-        "message",
-        "subject",
-    ];
-    path.last().is_some_and(|name| words(name).iter().any(|w| NAMES.contains(&w.as_str())))
-}
-
-fn names_a_phone(path: &[String]) -> bool {
-    const NAMES: &[&str] = &[
-        "phone", "phones", "tel", "mobile", "msisdn", "whatsapp", "wa", "viber", "value", "number", "contact",
-    ];
-    path.last().is_some_and(|name| words(name).iter().any(|w| NAMES.contains(&w.as_str())))
 }
 
 /// `recipientUser_id` -> recipient, user, id.

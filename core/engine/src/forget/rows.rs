@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use throughline_core::{Result, StreamSpec};
 
 use super::leaves::{leaves, may_be_json, replaced};
-use super::marks::{Class, Judged, Marks, Scope, words};
+use super::marks::{Class, Judged, Marks, Place, Scope, words};
 use crate::pipeline::SourceEntry;
 
 /// What becomes of a row that belongs to the person.
@@ -101,9 +101,13 @@ impl Marks {
                 continue;
             }
             let path = [field.name().clone()];
+            let place = Place::of(&stream.scope, &path);
             let is_key = stream.key.contains(field.name());
             each_value(column, |row, text| {
-                let judged = self.judge_cell(stream, &path, column.data_type(), text);
+                let judged = match column.data_type().is_nested() {
+                    true => self.judge_parts(stream, &path, &place, text),
+                    false => self.judge_at(&stream.scope, &path, &place, text),
+                };
                 owner[row] |= judged.owner || (money && judged.deal);
                 if let Some(masked) = judged.masked
                     && !(money && is_key)
@@ -139,13 +143,10 @@ impl Marks {
     }
 
     /// Nested columns (of Parquet files) are judged by their parts and go as a whole.
-    fn judge_cell(&self, stream: &StreamScope, path: &[String; 1], kind: &DataType, text: &str) -> Judged {
-        if !kind.is_nested() {
-            return self.judge(&stream.scope, path, text);
-        }
+    fn judge_parts(&self, stream: &StreamScope, path: &[String], place: &Place, text: &str) -> Judged {
         let mut judged = Judged::default();
         for part in text.split(|c: char| "[]{}, \"'=".contains(c)).filter(|p| !p.is_empty()) {
-            let one = self.judge(&stream.scope, path, part.trim_matches(':'));
+            let one = self.judge_at(&stream.scope, path, place, part.trim_matches(':'));
             judged.owner |= one.owner;
             judged.deal |= one.deal;
             if one.masked.is_some() {

@@ -72,10 +72,10 @@ impl Hashing {
 
     fn phone(&self, text: &str) -> String {
         let text = text.trim();
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let full = if digits { format!("+{text}") } else { text.to_owned() };
+        let full = if text.starts_with('+') { text.to_owned() } else { format!("+{text}") };
         match phone::parse(&full, None) {
             Some(phone) => self.hash(&phone.e164),
+            // A number without its country: nobody can say which.
             None => self.hash(text),
         }
     }
