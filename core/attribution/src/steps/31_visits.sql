@@ -5,9 +5,9 @@ SELECT
   v.started_at_us AS ts_us,
   v.started_at_day AS day_n,
   coalesce(
-    t.person,
-    b.person,
-    n.person,
+    s.owner,
+    s.bound,
+    s.node,
     CASE WHEN y.is_shared THEN NULL ELSE y.person END,
     CASE WHEN g.is_shared THEN NULL ELSE g.person END,
     y.person,
@@ -28,18 +28,24 @@ SELECT
     || coalesce(v.adgroup_id, '') || $sep || coalesce(v.ad_id, '') || $sep || coalesce(v.ad, '') || $sep
     || coalesce(v.keyword, '') || $sep || coalesce(v.medium, '') || $sep || coalesce(v.source, '') AS campaign_text
 FROM c_visits AS v
+-- One table of what is known of single visits: every join costs a copy of all columns of all visits.
 LEFT JOIN (
-  SELECT i.id_value, i.person
-  FROM x_id AS i
-  JOIN (
-    SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_user AS u ON u.token = tv.token
-    UNION
-    SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_contact AS c ON c.token = tv.token
-  ) AS m ON m.visit_id = i.id_value
-  WHERE i.id_type = 'visit'
-) AS t ON t.id_value = v.visit_id
-LEFT JOIN x_visit_bound AS b ON b.visit_id = v.visit_id
-LEFT JOIN (SELECT id_value, person FROM x_id WHERE id_type = 'visit') AS n ON n.id_value = v.visit_id
+  SELECT visit_id, max(owner) AS owner, max(bound) AS bound, max(node) AS node
+  FROM (
+    SELECT i.id_value AS visit_id, CASE WHEN m.visit_id IS NULL THEN NULL ELSE i.person END AS owner,
+      CAST(NULL AS BIGINT) AS bound, i.person AS node
+    FROM x_id AS i
+    LEFT JOIN (
+      SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_user AS u ON u.token = tv.token
+      UNION
+      SELECT tv.visit_id FROM x_token_visit AS tv JOIN x_token_contact AS c ON c.token = tv.token
+    ) AS m ON m.visit_id = i.id_value
+    WHERE i.id_type = 'visit'
+    UNION ALL
+    SELECT visit_id, CAST(NULL AS BIGINT) AS owner, person AS bound, CAST(NULL AS BIGINT) AS node FROM x_visit_bound
+  ) AS k
+  GROUP BY visit_id
+) AS s ON s.visit_id = v.visit_id
 LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ym_client') AS y
   ON y.id_value = v.ym_client_id
 LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ga_client') AS g

@@ -5,6 +5,7 @@ SELECT v.visit_id, v.day_n AS date, p.person_id, v.ts_us AS ts, v.account, v.tok
 FROM x_visit AS v
 LEFT JOIN x_window_match AS w ON w.visit_id = v.visit_id
 LEFT JOIN x_person AS p ON p.person = coalesce(w.person, v.person)
-JOIN x_origin AS o ON o.origin = v.origin
-JOIN x_channel AS c ON c.channel_n = o.channel_n
+LEFT JOIN (
+  SELECT o.origin, c.channel_id FROM x_origin AS o JOIN x_channel AS c ON c.channel_n = o.channel_n
+) AS c ON c.origin = v.origin
 LEFT JOIN x_campaign AS k ON k.campaign_text = v.campaign_text
