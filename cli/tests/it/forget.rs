@@ -208,7 +208,7 @@ fn broken_off_anywhere_the_end_is_the_same() {
     studio.expect_in(&first, &["run"], 0);
     let copy = |name: &str| {
         let folder = studio.folder().join(name);
-        // With links and rights, as `cp -a` does.
+        // With links and rights.
         let copied = std::process::Command::new("cp").arg("-a").arg(&first).arg(&folder).status().unwrap();
         assert!(copied.success());
         folder
@@ -217,34 +217,41 @@ fn broken_off_anywhere_the_end_is_the_same() {
     studio.expect_in(&undisturbed, &["forget", &phone, "--yes"], 0);
     let expected: Tables = studio.tables(&undisturbed);
     assert_nowhere(&undisturbed, &words, "undisturbed");
-    let names = throughline_engine::failpoint::FORGET_NAMES.iter().copied().chain([
-        "map.done",
-        "publish.staged",
-        "publish.prepared",
-        "publish.sink_committed",
-        "publish.cleaned",
-    ]);
-    for (n, name) in names.enumerate() {
-        let folder = copy(&format!("broken-{n}"));
+    let broken_off = |folder: &Path, name: &str| {
         let output = studio
-            .command_in(&folder, &["forget", &phone, "--yes"])
+            .command_in(folder, &["forget", &phone, "--yes"])
             .env("THROUGHLINE_FAILPOINT", name)
             .output()
             .unwrap();
         assert_eq!(output.status.signal(), Some(6), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        // By the same command, by its own word, or by any run.
-        match n % 3 {
-            0 => drop(studio.expect_in(&folder, &["forget", &phone, "--yes"], 0)),
-            1 => drop(studio.expect_in(&folder, &["forget", "--resume"], 0)),
-            _ => drop(studio.expect_in(&folder, &["run"], 0)),
+    };
+    let assert_done = |folder: &Path, what: &str| {
+        assert_nowhere(folder, &words, what);
+        assert_equal(&studio.tables(folder), &expected, what);
+        assert_eq!(std::fs::read_dir(folder.join("out/epochs")).unwrap().count(), 1, "{what}");
+    };
+    // At every step in turn, on one state: each try goes on where the last was killed.
+    let folder = copy("every");
+    for name in throughline_engine::failpoint::FORGET_NAMES {
+        broken_off(&folder, name);
+        if *name == "forget.stored_done" {
+            broken_off(&folder, "publish.prepared");
         }
-        assert_nowhere(&folder, &words, name);
-        assert_equal(&studio.tables(&folder), &expected, name);
-        assert_eq!(std::fs::read_dir(folder.join("out/epochs")).unwrap().count(), 1, "{name}");
-        // The inbox is read on from where it was.
-        studio.expect_in(&folder, &["run"], 0);
-        assert_equal(&studio.tables(&folder), &expected, name);
-        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    let said = studio.expect_in(&folder, &["forget", &phone, "--yes"], 0);
+    assert!(said.contains("was forgotten before"), "the last step was done: {said}");
+    assert_done(&folder, "every step");
+    // The inbox is read on from where it was.
+    studio.expect_in(&folder, &["run"], 0);
+    assert_equal(&studio.tables(&folder), &expected, "read on");
+    // By its own word, and by any run.
+    for (name, finish) in
+        [("forget.segment_switched", &["forget", "--resume"][..]), ("forget.source_done", &["run"])]
+    {
+        let folder = copy(name);
+        broken_off(&folder, name);
+        studio.expect_in(&folder, finish, 0);
+        assert_done(&folder, name);
     }
     studio.stop();
 }
@@ -323,6 +330,64 @@ path = "out"
     }
     // The user's own files are as they were.
     assert!(std::fs::read_to_string(folder.path().join("contacts.csv")).unwrap().contains("Анна"));
+}
+
+#[test]
+fn prepared_conversions_keep_their_money_under_a_pseudonym() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let source = |into: &str| {
+        format!(
+            "[[source]]\nname = \"{into}\"\nconnector = \"file\"\npath = \"{into}.jsonl\"\ninto = \"{into}\"\n\n"
+        )
+    };
+    write(
+        "pipeline.toml",
+        &(source("touches") + &source("conversions") + "[[sink]]\nconnector = \"csv\"\npath = \"out\"\n"),
+    );
+    let touch = |id: &str, person: &str| {
+        format!(
+            "{{\"touch_id\":\"{id}\",\"person_id\":\"{person}\",\"ts\":\"2026-03-01T10:00:00Z\",\"channel\":\"vk\"}}\n"
+        )
+    };
+    let won = |id: &str, person: &str| {
+        format!(
+            "{{\"conversion_id\":\"{id}\",\"person_id\":\"{person}\",\"ts\":\"2026-03-02T10:00:00Z\",\"value_minor\":5000,\"currency\":\"RUB\"}}\n"
+        )
+    };
+    write("touches.jsonl", &(touch("t1", "cust-17") + &touch("t2", "cust-18")));
+    write("conversions.jsonl", &(won("c1", "cust-17") + &won("c2", "cust-17") + &won("c3", "cust-18")));
+    let run = |args: &[&str], code: i32| {
+        let output = throughline(folder.path(), args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}\n{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said
+    };
+    run(&["run"], 0);
+    run(&["forget", "cust-17", "--yes"], 0);
+    run(&["run", "--full-refresh"], 0);
+    let shown = run(
+        &[
+            "query",
+            "SELECT c.conversion_id AS id, c.person_id AS p, a.channel_id AS ch, a.net FROM conversions AS c JOIN attribution AS a \
+             ON a.conversion_id = c.conversion_id WHERE a.model = 'linear' ORDER BY 1",
+            "--format",
+            "csv",
+        ],
+        0,
+    );
+    let rows: Vec<Vec<&str>> = shown.lines().skip(1).map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 3, "{shown}");
+    assert!(rows[0][1].starts_with("forgotten:") && rows[0][1] == rows[1][1], "{shown}");
+    assert_eq!(
+        (rows[0][2..].to_vec(), rows[2][1..].to_vec()),
+        (vec!["(none)", "50.00"], vec!["cust-18", "vk", "50.00"])
+    );
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, String)> {

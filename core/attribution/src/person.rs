@@ -195,6 +195,15 @@ pub(crate) async fn find(rows: &Rows<'_>, who: &str) -> Result<Found> {
         );
         hits.extend(rows.all(&select, &[("who", &forms.text)]).await?);
     }
+    if hits.is_empty() {
+        // Prepared touches and conversions name their person themselves.
+        let named = rows
+            .all("SELECT person_id FROM dim_person WHERE person_id = $who", &[("who", &forms.text)])
+            .await?;
+        if !named.is_empty() {
+            return Ok(Found::Person { person_id: forms.text, asked: Vec::new() });
+        }
+    }
     choose(rows, who, &forms, hits).await
 }
 

@@ -38,9 +38,10 @@ pub trait Sink: Send + Sync {
     async fn commit(&self, ctx: &Context, txn: &TxnId, staged: &[Committable]) -> Result<Receipt>;
 
     /// Deletes every epoch before the one of `txn`, which is committed, for good: somebody in them is to be
-    /// forgotten. Gives how many. Whoever still reads one of them is cut off.
-    async fn drop_older(&self, _ctx: &Context, _txn: &TxnId) -> Result<u64> {
-        Ok(0)
+    /// forgotten. Gives how many; `None` when this kind of sink cannot. Whoever still reads
+    /// one of them is cut off.
+    async fn drop_older(&self, _ctx: &Context, _txn: &TxnId) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     /// Drops what was staged under `txn`; succeeds when there is nothing.

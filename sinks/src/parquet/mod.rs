@@ -131,9 +131,9 @@ impl Sink for ParquetSink {
         staging::blocking(&self.folder, move |folder| folder.commit(&txn, &staged, now_us)).await
     }
 
-    async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<u64> {
+    async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<Option<u64>> {
         let txn = txn.clone();
-        staging::blocking(&self.folder, move |folder| folder.drop_older(&txn)).await
+        staging::blocking(&self.folder, move |folder| folder.drop_older(&txn)).await.map(Some)
     }
 
     async fn abort(&self, _: &Context, txn: &TxnId) -> Result<()> {

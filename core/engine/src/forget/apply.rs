@@ -88,6 +88,7 @@ pub async fn preview(
 pub(crate) async fn apply(
     pipeline: &Pipeline,
     store: &Store,
+    requests: &[i64],
     marks: &Arc<Marks>,
     context: &ContextOf<'_>,
 ) -> Result<ForgetReport> {
@@ -100,9 +101,8 @@ pub(crate) async fn apply(
         .unwrap_or_default();
     let result = go_over(pipeline, store, &pipeline.state_dir, marks, true, context, &mut report).await;
     report.untouched = untouched(pipeline);
-    let ids = open.iter().map(|r| r.id).collect();
     let value = serde_json::to_value(&report).unwrap_or_default();
-    store.note_forget(ids, value, None).await?;
+    store.note_forget(requests.to_vec(), value, None).await?;
     result?;
     failpoint::pass("forget.stored_done");
     Ok(report)
@@ -190,6 +190,8 @@ fn untouched(pipeline: &Pipeline) -> Vec<String> {
 
 /// The first epoch without the person.
 pub(crate) struct Published<'a> {
+    /// That are finished by it.
+    pub requests: &'a [i64],
     pub epoch: &'a EpochRow,
     pub destinations: &'a [Destination],
     pub now_us: i64,
@@ -204,17 +206,20 @@ pub(crate) async fn finish(
     mut report: ForgetReport,
     notices: &mut Vec<Notice>,
 ) -> Result<ForgetReport> {
-    let Published { epoch, destinations, now_us } = published;
+    let Published { requests, epoch, destinations, now_us } = published;
     for part in &epoch.txns {
         match destinations.iter().find(|d| d.name == part.sink) {
-            Some(destination) => {
-                let removed = destination.sink.drop_older(&destination.context, &part.txn).await?;
-                report.add(Scrubbed {
+            Some(destination) => match destination.sink.drop_older(&destination.context, &part.txn).await? {
+                Some(removed) => report.add(Scrubbed {
                     place: format!("older epochs of sink {}", part.sink),
                     removed,
                     changed: 0,
-                });
-            }
+                }),
+                None => report.untouched.push(format!(
+                    "older epochs of sink {:?}: a {} sink cannot delete them",
+                    part.sink, destination.connector
+                )),
+            },
             None => {
                 report.untouched.push(format!("sink {:?}, which is no longer in the pipeline", part.sink))
             }
@@ -242,9 +247,8 @@ pub(crate) async fn finish(
             message: format!("a forgotten person is still found in {}", report.left.join(", ")),
         });
     }
-    let open = store.forget_requests(&pipeline.name, true).await?;
     let value = serde_json::to_value(&report).unwrap_or_default();
-    store.note_forget(open.iter().map(|r| r.id).collect(), value, Some(now_us)).await?;
+    store.note_forget(requests.to_vec(), value, Some(now_us)).await?;
     failpoint::pass("forget.finished");
     Ok(report)
 }

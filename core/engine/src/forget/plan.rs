@@ -74,14 +74,18 @@ pub async fn plan(pipeline: &Pipeline, last: &LastEpoch, who: &str) -> Result<Pl
             "ym_client" | "ga_client" => numbers.push((Class::Browser, value.to_owned())),
             "visit" => numbers.push((Class::Visit, value.to_owned())),
             other => {
-                if other == "wa_user" && value.bytes().all(|b| b.is_ascii_digit()) {
-                    phones.push(format!("+{value}"));
+                // The phone behind a WhatsApp id, unless it is that of several people.
+                let number = format!("+{value}");
+                let shared = person.shared.iter().any(|s| s.id.id_value == number);
+                if other == "wa_user" && !shared && value.bytes().all(|b| b.is_ascii_digit()) {
+                    phones.push(number);
                 }
                 numbers.push((Class::User, value.to_owned()));
             }
         }
     }
-    word("id", &person_id);
+    // Prepared touches and conversions name their person themselves.
+    numbers.push((Class::Contact, person_id.clone()));
     for visit in single_visits(engine, &person_id, &own).await? {
         numbers.push((Class::Visit, visit));
     }
@@ -172,6 +176,8 @@ fn columns_of(class: Class) -> &'static [(&'static str, &'static str)] {
             ("contacts", "contact_id"),
             ("deals", "contact_id"),
             ("deal_contacts", "contact_id"),
+            ("touches", "person_id"),
+            ("conversions", "person_id"),
             ("identity_edges", "left_value"),
             ("identity_edges", "right_value"),
         ],

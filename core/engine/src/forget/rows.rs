@@ -171,6 +171,8 @@ impl Marks {
                 continue;
             }
             let personal = is_personal(name);
+            // Conversions prepared elsewhere need one, and stay together by it.
+            let is_person = words(name).iter().any(|w| w == "person");
             each_value(column, |row, text| {
                 if !owner[row] {
                     return;
@@ -184,7 +186,7 @@ impl Marks {
                     Some(text) if may_be_json(&text) && column.data_type() == &DataType::Utf8 => {
                         Some(without_texts(&text))
                     }
-                    _ if name == "person_id" => Some(self.pseudonym(text)),
+                    _ if is_person => Some(self.pseudonym(text)),
                     Some(_) if personal => None,
                     other => other,
                 };

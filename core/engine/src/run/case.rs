@@ -38,17 +38,16 @@ pub async fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<CaseReport
             .ok_or_else(|| Error::config(format!("there is no canonical table {name:?}")))?;
         inputs.insert(name.clone(), input_rows(table, rows)?);
     }
-    let computed =
-        derive(
-            pipeline,
-            folder.path(),
-            engine,
-            Inputs { tables: inputs, previous: Previous::default() },
-            &folder.path().join("tables"),
-            case.now_us,
-            &|_| Ok(()),
-        )
-        .await?;
+    let computed = derive(
+        pipeline,
+        folder.path(),
+        engine,
+        Inputs { tables: inputs, previous: Previous::default() },
+        &folder.path().join("tables"),
+        case.now_us,
+        &|_| Ok(()),
+    )
+    .await?;
     let mut differences = Vec::new();
     if let Some(wrong) = computed.books.iter().find(|b| !b.ok) {
         differences.push(format!(

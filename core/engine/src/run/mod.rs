@@ -107,6 +107,9 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
         errors: Vec::new(),
         forgotten: None,
     };
+    // In this order: marks read later are those of these requests, and perhaps of newer ones.
+    let open = store.forget_requests(&pipeline.name, true).await?;
+    let forgets: Vec<i64> = open.iter().map(|r| r.id).collect();
     let marks = forget::marks_of(&store, &pipeline.name).await?;
     let trial = if options.dry_run { Some(Trial::begin(pipeline, started_at_us).await?) } else { None };
     let job = match &trial {
@@ -119,6 +122,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
             state_dir: &pipeline.state_dir,
             run,
             marks,
+            forgets,
         },
         Some(trial) => Job {
             pipeline,
@@ -129,6 +133,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
             state_dir: trial.folder.path(),
             run: trial.run,
             marks,
+            forgets: Vec::new(),
         },
     };
     if let Err(error) = job.run(&mut report).await {
@@ -172,6 +177,8 @@ pub(crate) struct Job<'a> {
     pub run: RunId,
     /// Of people who were forgotten: their rows are dropped before they land.
     pub marks: Option<Arc<Marks>>,
+    /// Requests to forget that this run finishes.
+    pub forgets: Vec<i64>,
 }
 
 /// A state folder of its own for `--dry-run`, gone when it ends.
@@ -209,19 +216,13 @@ impl Job<'_> {
         )
         .await?;
 
-        let forgets = match &self.marks {
-            Some(marks) if !self.options.dry_run => {
-                let open = self.store.forget_requests(&self.pipeline.name, true).await?;
-                if !open.is_empty() {
-                    self.services.progress.stage("forget", "");
-                    let context = |name: &str| self.context(name);
-                    report.forgotten =
-                        Some(forget::apply(self.pipeline, self.store, marks, &context).await?);
-                }
-                !open.is_empty()
-            }
-            _ => false,
-        };
+        let forgets = !self.forgets.is_empty();
+        if let Some(marks) = self.marks.as_ref().filter(|_| forgets) {
+            self.services.progress.stage("forget", "");
+            let context = |name: &str| self.context(name);
+            let done = forget::apply(self.pipeline, self.store, &self.forgets, marks, &context).await?;
+            report.forgotten = Some(done);
+        }
         if !self.options.stored_only {
             self.read_all(report).await?;
         }
@@ -299,9 +300,10 @@ impl Job<'_> {
         let (Some(marks), Some(forgotten)) = (&self.marks, report.forgotten.take()) else { return Ok(()) };
         let Some(epoch) = self.store.last_committed_epoch(&self.pipeline.name).await? else { return Ok(()) };
         let now_us = self.services.clock.now_us();
-        let published = forget::Published { epoch: &epoch, destinations, now_us };
+        let published = forget::Published { requests: &self.forgets, epoch: &epoch, destinations, now_us };
         let done =
-            forget::finish(self.pipeline, self.store, marks, published, forgotten, &mut report.notices).await?;
+            forget::finish(self.pipeline, self.store, marks, published, forgotten, &mut report.notices)
+                .await?;
         report.forgotten = Some(done);
         Ok(())
     }
