@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Date32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::TryStreamExt;
 use throughline_attribution::Previous;
 use throughline_core::{Error, Notice, Result, StreamSpec, Table};
 use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
@@ -14,6 +15,7 @@ use throughline_store::{NewDeadLetter, ResolveUnseen};
 use super::Job;
 use super::report::{BookReport, RunReport, TableReport};
 use crate::failpoint;
+use crate::forget::{Marks, StreamScope};
 use crate::land;
 use crate::map::{self, MapLetters, SourceMapping};
 use crate::pipeline::{EngineSettings, Pipeline, SourceEntry, Stage};
@@ -105,7 +107,8 @@ pub(crate) async fn compute(
         services.progress.stage("attribute", step);
         if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     };
-    let given = Inputs { tables: inputs, previous: previous_tables(job, &mut report.notices).await? };
+    let previous = previous_tables(job, engine.as_ref(), &mut report.notices).await?;
+    let given = Inputs { tables: inputs, previous };
     let result = derive(pipeline, job.state_dir, engine, given, folder, now_us, &progress).await?;
     report.notices.extend(result.notices.iter().cloned());
     failpoint::pass("attribute.done");
@@ -140,7 +143,11 @@ impl Job<'_> {
 
 /// What the last epoch said of identities and days: attribution tells what changed since. A dry run compares
 /// with the real epoch too, so it is looked up where that lives.
-async fn previous_tables(job: &Job<'_>, notices: &mut Vec<Notice>) -> Result<Previous> {
+async fn previous_tables(
+    job: &Job<'_>,
+    engine: &dyn SqlEngine,
+    notices: &mut Vec<Notice>,
+) -> Result<Previous> {
     let Some(epoch) = job.shared.last_committed_epoch(&job.pipeline.name).await? else {
         return Ok(Previous::default());
     };
@@ -159,11 +166,30 @@ async fn previous_tables(job: &Job<'_>, notices: &mut Vec<Notice>) -> Result<Pre
         }
         Ok(Some(rows))
     };
+    // Rows of it stay from epoch to epoch, so they are gone over as what is stored is.
+    let identity_merges = match (find("identity_merges")?, &job.marks) {
+        (Some(rows), Some(marks)) => Some(without_forgotten(&rows, marks, engine).await?),
+        (rows, _) => rows,
+    };
     Ok(Previous {
         identity_map: find("identity_map")?,
-        identity_merges: find("identity_merges")?,
+        identity_merges,
         data_quality_daily: find("data_quality_daily")?,
     })
+}
+
+async fn without_forgotten(rows: &TableRef, marks: &Marks, engine: &dyn SqlEngine) -> Result<TableRef> {
+    const NAME: &str = "_previous_merges";
+    engine.bind(NAME, rows).await?;
+    let (TableRef::Parquet { schema, .. } | TableRef::Rows { schema, .. }) = rows;
+    let mut batches = Vec::new();
+    let mut found = engine.read(&format!("SELECT * FROM {NAME}"), &[]).await?;
+    while let Some(batch) = found.try_next().await? {
+        let filtered = marks.filter(&batch, &StreamScope::anywhere(""))?;
+        batches.push(filtered.rows.unwrap_or(batch));
+    }
+    let schema = batches.first().map_or_else(|| schema.clone(), RecordBatch::schema);
+    Ok(TableRef::Rows { schema, batches })
 }
 
 /// Transforms and attribution over canonical tables: the part that `[[test]]` runs as well.
