@@ -9,15 +9,17 @@
 //! The generated shop: journeys of power-law length, 7.1% of the visits end in a chat whose contact and deals the
 //! CRM knows, 5% of the tokens are edited away, one contact in 200 shares a switchboard's phone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark's own tool: it may stop on anything odd")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark's own tool: it may stop on anything odd"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringBuilder, new_null_array,
-};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringBuilder, new_null_array};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -46,7 +48,9 @@ fn main() {
             });
             attribute(Path::new(&arguments[1]), number(2, 1024), number(3, 2), settings);
         }
-        _ => panic!("attribute generate FOLDER VISITS | attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]"),
+        _ => panic!(
+            "attribute generate FOLDER VISITS | attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]"
+        ),
     }
 }
 
@@ -262,16 +266,29 @@ fn write_visits(canonical: &Path, all: &[Visit], random: &mut Random) {
             ("started_at", instants(rows, |v| Some(v.ts_us))),
             ("account", words(rows, |_| "1")),
             ("token", text!(rows, |v| "{}", visit_token(v.number))),
-            ("ym_client_id", text!(rows, |v| "17{:016}", v.browser.wrapping_mul(6_364_136_223_846_793_005) % 10_000_000_000_000_000)),
+            (
+                "ym_client_id",
+                text!(
+                    rows,
+                    |v| "17{:016}",
+                    v.browser.wrapping_mul(6_364_136_223_846_793_005) % 10_000_000_000_000_000
+                ),
+            ),
             ("traffic_type", words(rows, |v| source(v.campaign).2)),
             ("source", words(rows, |v| source(v.campaign).0)),
             ("medium", words(rows, |v| source(v.campaign).1)),
             ("campaign_id", texts(rows, |v, out| of_ad(v, out, format_args!("7{:07}", v.campaign)))),
             ("campaign", texts(rows, |v, out| of_ad(v, out, format_args!("кампания {}", v.campaign)))),
-            ("ad_id", texts(rows, |v, out| of_ad(v, out, format_args!("9{:04}{:02}", v.campaign, v.keyword % 5)))),
+            (
+                "ad_id",
+                texts(rows, |v, out| of_ad(v, out, format_args!("9{:04}{:02}", v.campaign, v.keyword % 5))),
+            ),
             ("ad", texts(rows, |v, out| of_ad(v, out, format_args!("ad {}", v.keyword % 5)))),
             ("keyword", texts(rows, |v, out| of_ad(v, out, format_args!("купить букет {}", v.keyword)))),
-            ("entrance_page", text!(rows, |v| "https://shop.example/catalog/{}?utm_campaign={}", v.keyword, v.campaign)),
+            (
+                "entrance_page",
+                text!(rows, |v| "https://shop.example/catalog/{}?utm_campaign={}", v.keyword, v.campaign),
+            ),
             ("region", words(rows, |v| if v.browser % 3 == 0 { "Москва" } else { "Казань" })),
             ("city", words(rows, |v| if v.browser % 3 == 0 { "Москва" } else { "Казань" })),
             ("country", words(rows, |_| "Russia")),
@@ -304,13 +321,16 @@ fn write_messages(canonical: &Path, chats: &[Chat]) {
             let mut given: Vec<(&str, ArrayRef)> = vec![
                 ("platform", words(rows, |_| "whatsapp")),
                 ("message_id", text!(rows, |c| "wamid.{}{}", if answer { 'b' } else { 'a' }, c.person)),
-                ("conversation_id", texts(rows, |c, out| {
-                    out.push_str("whatsapp:1:");
-                    let mut id = String::new();
-                    user(c, &mut id);
-                    out.push_str(&id);
-                    true
-                })),
+                (
+                    "conversation_id",
+                    texts(rows, |c, out| {
+                        out.push_str("whatsapp:1:");
+                        let mut id = String::new();
+                        user(c, &mut id);
+                        out.push_str(&id);
+                        true
+                    }),
+                ),
                 ("ts", instants(rows, |c| Some(c.ts_us + if answer { 90_000_000 } else { 0 }))),
                 ("direction", words(rows, |_| if answer { "out" } else { "in" })),
                 ("sender_kind", words(rows, |_| if answer { "operator" } else { "customer" })),
@@ -320,10 +340,13 @@ fn write_messages(canonical: &Path, chats: &[Chat]) {
                 ("user_id", texts(rows, user)),
             ];
             if !answer {
-                given.push(("token", texts(rows, |c, out| {
-                    out.push_str(visit_token(c.visit).as_str());
-                    c.token_kept
-                })));
+                given.push((
+                    "token",
+                    texts(rows, |c, out| {
+                        out.push_str(visit_token(c.visit).as_str());
+                        c.token_kept
+                    }),
+                ));
                 given.push(("token_state", words(rows, |c| if c.token_kept { "ok" } else { "invalid" })));
             }
             sheet.write(rows.len(), given);
@@ -335,12 +358,15 @@ fn write_messages(canonical: &Path, chats: &[Chat]) {
 fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
     let mut contacts = Sheet::create(canonical, "contacts");
     for rows in chats.chunks(64 * 1024) {
-        contacts.write(rows.len(), vec![
-            ("contact_id", text!(rows, |c| "amocrm:shop:{}", 5_000_000 + c.person)),
-            ("name", text!(rows, |c| "Клиент {}", c.person)),
-            ("phone_e164", text!(rows, |c| "{}", phone(c.person))),
-            ("created_at", instants(rows, |c| Some(c.ts_us))),
-        ]);
+        contacts.write(
+            rows.len(),
+            vec![
+                ("contact_id", text!(rows, |c| "amocrm:shop:{}", 5_000_000 + c.person)),
+                ("name", text!(rows, |c| "Клиент {}", c.person)),
+                ("phone_e164", text!(rows, |c| "{}", phone(c.person))),
+                ("created_at", instants(rows, |c| Some(c.ts_us))),
+            ],
+        );
     }
     contacts.finish();
 
@@ -349,7 +375,16 @@ fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
         .iter()
         .flat_map(|c| {
             let n = 1 + u64::from(random.below(1000) < 73);
-            (0..n).map(|i| (c.person, c.ts_us + HOUR_US + i as i64 * DAY_US, random.below(10), 100_000 + random.below(5_000_000))).collect::<Vec<_>>()
+            (0..n)
+                .map(|i| {
+                    (
+                        c.person,
+                        c.ts_us + HOUR_US + i as i64 * DAY_US,
+                        random.below(10),
+                        100_000 + random.below(5_000_000),
+                    )
+                })
+                .collect::<Vec<_>>()
         })
         .collect();
     let mut sheet = Sheet::create(canonical, "deals");
@@ -366,42 +401,55 @@ fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
         for n in first..number {
             ids.append_value(format!("amocrm:shop:{}", 9_000_000 + n));
         }
-        sheet.write(rows.len(), vec![
-            ("deal_id", Arc::new(ids.finish())),
-            ("created_at", instants(rows, |d| Some(d.1))),
-            ("state", words(rows, |d| state(d.2))),
-            ("contact_id", text!(rows, |d| "amocrm:shop:{}", 5_000_000 + d.0)),
-            ("status", words(rows, |d| state(d.2))),
-            ("value_minor", Arc::new(rows.iter().map(|d| d.3 as i64).collect::<Int64Array>())),
-            ("currency", words(rows, |_| "RUB")),
-            ("closed_at", instants(rows, |d| (d.2 <= 6).then_some(d.1 + 2 * DAY_US))),
-            ("updated_at", instants(rows, |d| Some(d.1 + 2 * DAY_US))),
-            ("is_deleted", Arc::new(BooleanArray::from(vec![false; rows.len()]))),
-        ]);
+        sheet.write(
+            rows.len(),
+            vec![
+                ("deal_id", Arc::new(ids.finish())),
+                ("created_at", instants(rows, |d| Some(d.1))),
+                ("state", words(rows, |d| state(d.2))),
+                ("contact_id", text!(rows, |d| "amocrm:shop:{}", 5_000_000 + d.0)),
+                ("status", words(rows, |d| state(d.2))),
+                ("value_minor", Arc::new(rows.iter().map(|d| d.3 as i64).collect::<Int64Array>())),
+                ("currency", words(rows, |_| "RUB")),
+                ("closed_at", instants(rows, |d| (d.2 <= 6).then_some(d.1 + 2 * DAY_US))),
+                ("updated_at", instants(rows, |d| Some(d.1 + 2 * DAY_US))),
+                ("is_deleted", Arc::new(BooleanArray::from(vec![false; rows.len()]))),
+            ],
+        );
     }
     sheet.finish();
 }
 
 fn write_costs(canonical: &Path, random: &mut Random) {
     let days: Vec<(i32, u16, u16)> = (0..DAYS as i32)
-        .flat_map(|day| (0..200_u16).filter(|c| is_paid(*c)).flat_map(move |c| (0..5).map(move |ad| (day, c, ad))))
+        .flat_map(|day| {
+            (0..200_u16).filter(|c| is_paid(*c)).flat_map(move |c| (0..5).map(move |ad| (day, c, ad)))
+        })
         .collect();
     let first = (BEGIN_US / DAY_US) as i32;
     let mut sheet = Sheet::create(canonical, "costs");
     for rows in days.chunks(64 * 1024) {
-        let numbers = |f: &mut dyn FnMut() -> i64| Arc::new(rows.iter().map(|_| f()).collect::<Int64Array>()) as ArrayRef;
-        sheet.write(rows.len(), vec![
-            ("system", words(rows, |r| if r.1 % 6 == 0 { "yandex_direct" } else { "google_ads" })),
-            ("day", Arc::new(rows.iter().map(|r| Some(first + r.0)).collect::<arrow::array::Date32Array>())),
-            ("cost_minor", numbers(&mut || 10_000 + random.below(500_000) as i64)),
-            ("currency", words(rows, |_| "RUB")),
-            ("source", words(rows, |r| source(r.1).0)),
-            ("medium", words(rows, |r| source(r.1).1)),
-            ("campaign_id", text!(rows, |r| "7{:07}", r.1)),
-            ("campaign", text!(rows, |r| "кампания {}", r.1)),
-            ("ad_id", text!(rows, |r| "9{:04}{:02}", r.1, r.2)),
-            ("ad", text!(rows, |r| "ad {}", r.2)),
-        ]);
+        let numbers = |f: &mut dyn FnMut() -> i64| {
+            Arc::new(rows.iter().map(|_| f()).collect::<Int64Array>()) as ArrayRef
+        };
+        sheet.write(
+            rows.len(),
+            vec![
+                ("system", words(rows, |r| if r.1 % 6 == 0 { "yandex_direct" } else { "google_ads" })),
+                (
+                    "day",
+                    Arc::new(rows.iter().map(|r| Some(first + r.0)).collect::<arrow::array::Date32Array>()),
+                ),
+                ("cost_minor", numbers(&mut || 10_000 + random.below(500_000) as i64)),
+                ("currency", words(rows, |_| "RUB")),
+                ("source", words(rows, |r| source(r.1).0)),
+                ("medium", words(rows, |r| source(r.1).1)),
+                ("campaign_id", text!(rows, |r| "7{:07}", r.1)),
+                ("campaign", text!(rows, |r| "кампания {}", r.1)),
+                ("ad_id", text!(rows, |r| "9{:04}{:02}", r.1, r.2)),
+                ("ad", text!(rows, |r| "ad {}", r.2)),
+            ],
+        );
     }
     sheet.finish();
 }
@@ -472,7 +520,8 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
 fn cpu_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or("");
-    let field = |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+    let field =
+        |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
     (field(11) + field(12)) / 100.0
 }
 

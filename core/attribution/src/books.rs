@@ -121,7 +121,12 @@ pub(crate) async fn check(
             for (column, expected, what) in daily::INCOME_PAIRS {
                 let found = found.get(&(model.to_string(), (*column).to_string())).copied().unwrap_or(0);
                 let explanation = format!("{what} in all and over all {members}");
-                checks.push(compare(&format!("{column} of {table} ({model})"), sum(expected), found, &explanation));
+                checks.push(compare(
+                    &format!("{column} of {table} ({model})"),
+                    sum(expected),
+                    found,
+                    &explanation,
+                ));
             }
         }
     }

@@ -33,8 +33,8 @@ impl HostTable {
             .set_compression(Compression::ZSTD(level))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let writer =
-            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| parquet_error(&path, e))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
+            .map_err(|e| parquet_error(&path, e))?;
         Ok(Self { path, schema, writer, rows: 0 })
     }
 

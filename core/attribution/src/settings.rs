@@ -248,8 +248,12 @@ impl Model {
             Self::PositionBased => "fixed shares to the first and last touch, the rest split between",
             Self::TimeDecay => "the share halves with every half-life of age",
             Self::Markov => "channels in proportion to the conversions that would be lost without each",
-            Self::Shapley | Self::ShapleyOrdered => "equal to every channel, a channel's part equally over its touches",
-            Self::ShapleyRate => "channels in proportion to what each adds to the conversion rate of the others",
+            Self::Shapley | Self::ShapleyOrdered => {
+                "equal to every channel, a channel's part equally over its touches"
+            }
+            Self::ShapleyRate => {
+                "channels in proportion to what each adds to the conversion rate of the others"
+            }
             Self::LeaveOneOut => "in proportion to what the path's conversion rate loses without the touch",
         }
     }
@@ -383,7 +387,10 @@ impl Settings {
             wrong("/goods_cost_share".into(), format!("{} is no share of 0 to 1", self.goods_cost_share));
         }
         if self.target_conversion.is_some_and(|t| !self.gives(t)) {
-            wrong("/target_conversion".into(), "is none of `conversions`, so nothing would ever reach it".into());
+            wrong(
+                "/target_conversion".into(),
+                "is none of `conversions`, so nothing would ever reach it".into(),
+            );
         }
         for (place, message) in self.working_hours.iter().flat_map(WorkingHours::check) {
             wrong(format!("/working_hours{place}"), message);

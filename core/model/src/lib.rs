@@ -28,7 +28,7 @@ pub use error::{Error, ErrorKind, Place, PointerAt, Result, Retry};
 pub use secret::{Redactor, Secret};
 pub use sink::{BatchStream, Committable, DynSink, Guarantee, Receipt, Sink, Table, TxnId};
 pub use source::{
-    Batch, CheckReport, Checkpoint, CountCheck, DynSource, Forgotten, Mapping, Notice, Param, ReadEvent, ReadRequest,
-    ReadStream, Reject, Scrubbed, Source,
+    Batch, CheckReport, Checkpoint, CountCheck, DynSource, Forgotten, Mapping, Notice, Param, ReadEvent,
+    ReadRequest, ReadStream, Reject, Scrubbed, Source,
 };
 pub use time::{Clock, FixedClock, SystemClock, Window};

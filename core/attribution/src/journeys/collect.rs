@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use rustc_hash::FxHashMap;
 use throughline_core::{Notice, Result};
 
-use crate::cursor::Cursor;
 use super::{Journeys, PREPARED_TYPE, aggregated};
+use crate::cursor::Cursor;
 use crate::host::HostTable;
 use crate::models::Names;
 use crate::runner::Runner;

@@ -155,7 +155,10 @@ pub async fn land_stream(
     if landing.forgotten > 0 {
         landing.notice(Notice {
             code: "forgotten_dropped".into(),
-            message: format!("{name}: {} rows are of people who were forgotten; none was kept", landing.forgotten),
+            message: format!(
+                "{name}: {} rows are of people who were forgotten; none was kept",
+                landing.forgotten
+            ),
         });
     }
     Ok(landing.result)
@@ -238,7 +241,8 @@ impl Landing<'_> {
 
     fn reject(&mut self, reject: Reject) {
         if let Some((marks, scope)) = &self.target.forgotten
-            && (marks.speaks(scope, &String::from_utf8_lossy(&reject.raw)) || marks.speaks(scope, &reject.reason))
+            && (marks.speaks(scope, &String::from_utf8_lossy(&reject.raw))
+                || marks.speaks(scope, &reject.reason))
         {
             self.forgotten += 1;
             return;
