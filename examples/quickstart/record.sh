@@ -52,7 +52,8 @@ for n in (1, 2, 0):
         # What a dry run asks as a run does has its answer already.
         if n == 0 and asked(record) in answered:
             continue
-        answered.add(asked(record))
+        if n != 0:
+            answered.add(asked(record))
         seq += 1
         record["seq"] = seq
         out.write(json.dumps(record, ensure_ascii=False) + "\n")
