@@ -2,7 +2,7 @@
 //!
 //! Leads of about 1 kB in pages of 250, as a CRM sends them, made with a fixed seed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::print_stdout)]
 
 use std::fmt::Write as _;
 
@@ -43,19 +43,19 @@ fn cpu_seconds() -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pages: Vec<Vec<u8>> = (0..40).map(|i| page(i * PAGE_ROWS)).collect();
     let bytes: usize = pages.iter().map(Vec::len).sum();
     let per_row = bytes as u64 / (40 * PAGE_ROWS);
-    let selector = Selector::list("_embedded.leads").expect("a path");
+    let selector = Selector::list("_embedded.leads")?;
     let mut records = RecordsBuilder::new(Limits::default());
     let wall = std::time::Instant::now();
     let before = cpu_seconds();
     let mut rows = 0_u64;
     for number in 0..ROWS / PAGE_ROWS {
-        let page = &pages[usize::try_from(number % 40).expect("small")];
+        let page = &pages[usize::try_from(number % 40)?];
         records.begin_page("page", None);
-        records.push_page(page, &selector).expect("whole JSON");
+        records.push_page(page, &selector)?;
         records.finish_page();
         for event in records.take_events() {
             if let ReadEvent::Batch(batch) = event {
@@ -71,4 +71,5 @@ fn main() {
         rows as f64 / spent,
         rows as f64 * per_row as f64 / spent / 1e6
     );
+    Ok(())
 }

@@ -1,0 +1,95 @@
+//! How a manifest signs its requests in, and what it makes of refusals.
+
+use super::{AuthPlan, Compiler, OauthPlan, Rule};
+use crate::manifest::moments::duration;
+use crate::manifest::spec::{Action, AuthKind, AuthSpec, ErrorRule};
+
+impl Compiler<'_> {
+    pub(super) fn auth(&mut self, index: usize, spec: &AuthSpec, options: &[String]) -> AuthPlan {
+        let at = format!("/auth/{index}");
+        if let Some(when) = &spec.when {
+            self.p.known(&format!("{at}/when"), "option", when, options);
+        }
+        let needs: &[(&str, bool)] = match spec.kind {
+            AuthKind::Bearer => &[("token", spec.token.is_some())],
+            AuthKind::Header | AuthKind::Query => {
+                &[("name", spec.name.is_some()), ("token", spec.token.is_some())]
+            }
+            AuthKind::Basic => &[("user", spec.user.is_some()), ("password", spec.password.is_some())],
+            AuthKind::Oauth2 => &[("oauth2", spec.oauth2.is_some())],
+        };
+        for (key, given) in needs {
+            if !given {
+                self.p.add(&at, format!("this kind of auth needs the key {key:?}"));
+            }
+        }
+        let template = |c: &mut Self, key: &str, text: &Option<String>| {
+            text.as_ref().map(|text| c.template(&format!("{at}/{key}"), text))
+        };
+        let token = template(self, "token", &spec.token);
+        let user = template(self, "user", &spec.user);
+        let password = template(self, "password", &spec.password);
+        let oauth2 = spec.oauth2.as_ref().and_then(|o| {
+            let at = format!("{at}/oauth2");
+            if let Some(code) = &o.code {
+                self.p.known(&format!("{at}/code"), "option", code, options);
+            }
+            if o.first.is_some() != o.code.is_some() {
+                self.p.add(
+                    &at,
+                    "first and code belong together: what buys the first pair, and the option with the code",
+                );
+            }
+            let url = self.template(&format!("{at}/token_url"), &o.token_url);
+            let account = self.template(&format!("{at}/account"), &o.account);
+            let first = o
+                .first
+                .as_ref()
+                .map(|f| self.tree(&format!("{at}/first"), &serde_json::Value::Object(f.clone())));
+            // The stored refresh token stands in for the option: the name exists even without one.
+            let known = self.names.len();
+            self.names.push("refresh_token".into());
+            let refresh = self.tree(&format!("{at}/refresh"), &serde_json::Value::Object(o.refresh.clone()));
+            self.names.truncate(known);
+            let life = o.life.as_ref().and_then(|l| self.p.take(&format!("{at}/life"), duration(l)));
+            Some(OauthPlan {
+                url,
+                method: self.method(&format!("{at}/method"), &o.method),
+                refresh,
+                first,
+                account,
+                access_token: self.path(&format!("{at}/access_token"), &o.access_token)?,
+                refresh_token: self.path(&format!("{at}/refresh_token"), &o.refresh_token)?,
+                expires_in: self.path(&format!("{at}/expires_in"), &o.expires_in)?,
+                life,
+                keep: o
+                    .keep
+                    .iter()
+                    .filter_map(|(k, v)| Some((k.clone(), self.path(&format!("{at}/keep/{k}"), v)?)))
+                    .collect(),
+            })
+        });
+        AuthPlan { spec: spec.clone(), token, user, password, oauth2 }
+    }
+
+    pub(super) fn rule(&mut self, index: usize, spec: &ErrorRule) -> Rule {
+        let at = format!("/errors/{index}");
+        if spec.status.is_empty() && spec.path.is_none() && spec.contains.is_none() {
+            self.p.add(&at, "a rule needs a condition: status, path or contains");
+        }
+        if !spec.is.is_empty() && spec.path.is_none() {
+            self.p.add(format!("{at}/is"), "is needs path: what is compared with it");
+        }
+        let waits = spec.wait.is_some() || spec.wait_header.is_some() || spec.wait_path.is_some();
+        if waits && !matches!(spec.action, Action::Retry | Action::SlowDown) {
+            self.p.add(&at, "only retry and slow_down wait");
+        }
+        Rule {
+            path: self.maybe_path(&format!("{at}/path"), spec.path.as_ref()),
+            wait: spec.wait.as_ref().and_then(|w| self.p.take(&format!("{at}/wait"), duration(w))),
+            wait_path: self.maybe_path(&format!("{at}/wait_path"), spec.wait_path.as_ref()),
+            message_path: self.maybe_path(&format!("{at}/message_path"), spec.message_path.as_ref()),
+            spec: spec.clone(),
+        }
+    }
+}
