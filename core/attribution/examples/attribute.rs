@@ -9,14 +9,8 @@
 //! The generated shop: journeys of power-law length, 7.1% of the visits end in a chat whose contact and deals the
 //! CRM knows, 5% of the tokens are edited away, one contact in 200 shares a switchboard's phone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark's own tool: it may stop on anything odd"
-)]
-
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringBuilder, new_null_array};
@@ -37,20 +31,26 @@ const DAYS: i64 = 90;
 const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 
-fn main() {
+/// Whatever went wrong, for whoever runs the benchmark.
+type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str =
+    "attribute generate FOLDER VISITS | attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]";
+
+fn main() -> Done {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |n: usize, default: u64| arguments.get(n).map_or(default, |a| a.parse().expect("a number"));
-    match arguments.first().map(String::as_str) {
-        Some("generate") => generate(Path::new(&arguments[1]), number(2, 1_000_000)),
-        Some("run") => {
-            let settings = arguments.get(4).map_or_else(Settings::default, |path| {
-                serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-            });
-            attribute(Path::new(&arguments[1]), number(2, 1024), number(3, 2), settings);
+    let number = |n: usize, default: u64| arguments.get(n).map_or(Ok(default), |a| a.parse::<u64>());
+    let folder = Path::new(arguments.get(1).ok_or(USAGE)?);
+    match arguments[0].as_str() {
+        "generate" => generate(folder, number(2, 1_000_000)?),
+        "run" => {
+            let settings = match arguments.get(4) {
+                Some(path) => serde_json::from_str(&std::fs::read_to_string(path)?)?,
+                None => Settings::default(),
+            };
+            attribute(folder, number(2, 1024)?, number(3, 2)?, settings)
         }
-        _ => panic!(
-            "attribute generate FOLDER VISITS | attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]"
-        ),
+        _ => Err(USAGE.into()),
     }
 }
 
@@ -93,7 +93,7 @@ fn campaign(random: &mut Random) -> (u16, u16) {
     (campaign, (random.power_law(1.7, 50) - 1) as u16)
 }
 
-fn generate(folder: &Path, visits: u64) {
+fn generate(folder: &Path, visits: u64) -> Done {
     let mut random = Random(ChaCha8Rng::seed_from_u64(42));
     let people = visits * 71 / 1000;
     let mut all: Vec<Visit> = Vec::with_capacity(visits as usize);
@@ -135,17 +135,19 @@ fn generate(folder: &Path, visits: u64) {
     chats.sort_unstable_by_key(|c| (c.ts_us, c.person));
 
     let canonical = folder.join("canonical");
-    write_visits(&canonical, &all, &mut random);
+    write_visits(&canonical, &all, &mut random)?;
     drop(all);
-    write_messages(&canonical, &chats);
-    write_crm(&canonical, &chats, &mut random);
-    write_costs(&canonical, &mut random);
+    write_messages(&canonical, &chats)?;
+    write_crm(&canonical, &chats, &mut random)?;
+    write_costs(&canonical, &mut random)?;
     println!("{{\"visits\":{visits},\"people\":{people},\"browsers\":{browser}}}");
+    Ok(())
 }
 
-fn visit_token(number: u32) -> VisitToken {
-    // Spread over the 50 bits, still one of each.
-    VisitToken::from_number(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 14).unwrap()
+/// Spread over the 50 bits, still one of each.
+fn push_token(number: u32, out: &mut String) -> bool {
+    let token = VisitToken::from_number(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 14);
+    token.inspect(|token| out.push_str(token.as_str())).is_some()
 }
 
 fn phone(person: u64) -> String {
@@ -166,19 +168,19 @@ struct Sheet {
 }
 
 impl Sheet {
-    fn create(canonical: &Path, name: &str) -> Self {
+    fn create(canonical: &Path, name: &str) -> Done<Self> {
         let folder = canonical.join(name).join("all");
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = std::fs::File::create(folder.join("part-0.parquet")).unwrap();
-        let schema = table(name).unwrap().schema();
+        std::fs::create_dir_all(&folder)?;
+        let file = std::fs::File::create(folder.join("part-0.parquet"))?;
+        let schema = table(name).ok_or_else(|| format!("no table {name}"))?.schema();
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_max_row_group_row_count(Some(128 * 1024))
             .build();
-        Self { writer: ArrowWriter::try_new(file, schema.clone(), Some(properties)).unwrap(), schema }
+        Ok(Self { writer: ArrowWriter::try_new(file, schema.clone(), Some(properties))?, schema })
     }
 
-    fn write(&mut self, rows: usize, given: Vec<(&str, ArrayRef)>) {
+    fn write(&mut self, rows: usize, given: Vec<(&str, ArrayRef)>) -> Done {
         let columns = self
             .schema
             .fields()
@@ -193,11 +195,12 @@ impl Sheet {
         for (name, _) in &given {
             assert!(self.schema.column_with_name(name).is_some(), "no column {name}");
         }
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns).unwrap()).unwrap();
+        Ok(self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
     }
 
-    fn finish(self) {
-        self.writer.close().unwrap();
+    fn finish(self) -> Done {
+        self.writer.close()?;
+        Ok(())
     }
 }
 
@@ -231,7 +234,8 @@ macro_rules! text {
     ($rows:expr, |$row:ident| $($format:tt)*) => {
         texts($rows, |$row, out| {
             use std::fmt::Write as _;
-            write!(out, $($format)*).unwrap();
+            // Writing into a string cannot fail.
+            let _ = write!(out, $($format)*);
             true
         })
     };
@@ -254,18 +258,18 @@ fn is_paid(campaign: u16) -> bool {
     matches!(source(campaign).2, "ad" | "messenger")
 }
 
-fn write_visits(canonical: &Path, all: &[Visit], random: &mut Random) {
-    let mut sheet = Sheet::create(canonical, "visits");
+fn write_visits(canonical: &Path, all: &[Visit], random: &mut Random) -> Done {
+    let mut sheet = Sheet::create(canonical, "visits")?;
     for rows in all.chunks(64 * 1024) {
         let of_ad = |v: &Visit, out: &mut String, text: std::fmt::Arguments<'_>| {
-            std::fmt::Write::write_fmt(out, text).unwrap();
+            let _ = std::fmt::Write::write_fmt(out, text);
             is_paid(v.campaign)
         };
         let given: Vec<(&str, ArrayRef)> = vec![
             ("visit_id", text!(rows, |v| "ym:1:{}", 10_000_000_000_u64 + u64::from(v.number))),
             ("started_at", instants(rows, |v| Some(v.ts_us))),
             ("account", words(rows, |_| "1")),
-            ("token", text!(rows, |v| "{}", visit_token(v.number))),
+            ("token", texts(rows, |v, out| push_token(v.number, out))),
             (
                 "ym_client_id",
                 text!(
@@ -300,13 +304,13 @@ fn write_visits(canonical: &Path, all: &[Visit], random: &mut Random) {
             ("hits", Arc::new(rows.iter().map(|_| 1 + random.below(9) as i64).collect::<Int64Array>())),
             ("duration_s", Arc::new(rows.iter().map(|_| random.below(900) as i64).collect::<Int64Array>())),
         ];
-        sheet.write(rows.len(), given);
+        sheet.write(rows.len(), given)?;
     }
-    sheet.finish();
+    sheet.finish()
 }
 
-fn write_messages(canonical: &Path, chats: &[Chat]) {
-    let mut sheet = Sheet::create(canonical, "messages");
+fn write_messages(canonical: &Path, chats: &[Chat]) -> Done {
+    let mut sheet = Sheet::create(canonical, "messages")?;
     for rows in chats.chunks(32 * 1024) {
         for answer in [false, true] {
             let user = |c: &Chat, out: &mut String| {
@@ -314,7 +318,7 @@ fn write_messages(canonical: &Path, chats: &[Chat]) {
                 if c.person.is_multiple_of(200) {
                     // Who sits behind a switchboard writes from a phone of his own.
                     out.clear();
-                    std::fmt::Write::write_fmt(out, format_args!("78{:09}", c.person)).unwrap();
+                    let _ = std::fmt::Write::write_fmt(out, format_args!("78{:09}", c.person));
                 }
                 true
             };
@@ -340,23 +344,17 @@ fn write_messages(canonical: &Path, chats: &[Chat]) {
                 ("user_id", texts(rows, user)),
             ];
             if !answer {
-                given.push((
-                    "token",
-                    texts(rows, |c, out| {
-                        out.push_str(visit_token(c.visit).as_str());
-                        c.token_kept
-                    }),
-                ));
+                given.push(("token", texts(rows, |c, out| c.token_kept && push_token(c.visit, out))));
                 given.push(("token_state", words(rows, |c| if c.token_kept { "ok" } else { "invalid" })));
             }
-            sheet.write(rows.len(), given);
+            sheet.write(rows.len(), given)?;
         }
     }
-    sheet.finish();
+    sheet.finish()
 }
 
-fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
-    let mut contacts = Sheet::create(canonical, "contacts");
+fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) -> Done {
+    let mut contacts = Sheet::create(canonical, "contacts")?;
     for rows in chats.chunks(64 * 1024) {
         contacts.write(
             rows.len(),
@@ -366,9 +364,9 @@ fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
                 ("phone_e164", text!(rows, |c| "{}", phone(c.person))),
                 ("created_at", instants(rows, |c| Some(c.ts_us))),
             ],
-        );
+        )?;
     }
-    contacts.finish();
+    contacts.finish()?;
 
     // 0.29 won deals with money for everybody, some have two deals.
     let deals: Vec<(u64, i64, u64, u64)> = chats
@@ -387,7 +385,7 @@ fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let mut sheet = Sheet::create(canonical, "deals");
+    let mut sheet = Sheet::create(canonical, "deals")?;
     let state = |kind: u64| match kind {
         0..=3 => "won",
         4..=6 => "lost",
@@ -415,19 +413,19 @@ fn write_crm(canonical: &Path, chats: &[Chat], random: &mut Random) {
                 ("updated_at", instants(rows, |d| Some(d.1 + 2 * DAY_US))),
                 ("is_deleted", Arc::new(BooleanArray::from(vec![false; rows.len()]))),
             ],
-        );
+        )?;
     }
-    sheet.finish();
+    sheet.finish()
 }
 
-fn write_costs(canonical: &Path, random: &mut Random) {
+fn write_costs(canonical: &Path, random: &mut Random) -> Done {
     let days: Vec<(i32, u16, u16)> = (0..DAYS as i32)
         .flat_map(|day| {
             (0..200_u16).filter(|c| is_paid(*c)).flat_map(move |c| (0..5).map(move |ad| (day, c, ad)))
         })
         .collect();
     let first = (BEGIN_US / DAY_US) as i32;
-    let mut sheet = Sheet::create(canonical, "costs");
+    let mut sheet = Sheet::create(canonical, "costs")?;
     for rows in days.chunks(64 * 1024) {
         let numbers = |f: &mut dyn FnMut() -> i64| {
             Arc::new(rows.iter().map(|_| f()).collect::<Int64Array>()) as ArrayRef
@@ -449,19 +447,16 @@ fn write_costs(canonical: &Path, random: &mut Random) {
                 ("ad_id", text!(rows, |r| "9{:04}{:02}", r.1, r.2)),
                 ("ad", text!(rows, |r| "ad {}", r.2)),
             ],
-        );
+        )?;
     }
-    sheet.finish();
+    sheet.finish()
 }
 
 // --- the run ---
 
-fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads as usize)
-        .enable_all()
-        .build()
-        .unwrap();
+fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) -> Done {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads as usize).enable_all().build()?;
     let work = folder.join("attribution");
     let _ = std::fs::remove_dir_all(&work);
     let spill_dir = folder.join("spill");
@@ -469,11 +464,10 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
         memory_bytes: (memory_mb << 20) as usize,
         spill_dir,
         threads: threads as usize,
-    })
-    .unwrap();
+    })?;
     let clock = Mutex::new((Instant::now(), cpu_s(), String::from("(start)")));
     let tick = |step: &str| {
-        let mut last = clock.lock().unwrap();
+        let mut last = clock.lock().unwrap_or_else(PoisonError::into_inner);
         let (wall, cpu) = (last.0.elapsed().as_secs_f64(), cpu_s() - last.1);
         if wall > 0.02 {
             println!("{:>8.2} s {:>8.2} CPU s  {}", wall, cpu, last.2);
@@ -490,7 +484,7 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
             let part = folder.join("canonical").join(spec.name).join("all").join("part-0.parquet");
             let files: Vec<PathBuf> = part.exists().then_some(part).into_iter().collect();
             let table = TableRef::Parquet { files, schema: spec.schema() };
-            engine.bind(&format!("in_{}", spec.name), &table).await.unwrap();
+            engine.bind(&format!("in_{}", spec.name), &table).await?;
         }
         let job = Job {
             engine: &engine,
@@ -500,8 +494,8 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
             previous: &Previous::default(),
             progress: Some(&progress),
         };
-        throughline_attribution::run(job).await.unwrap()
-    });
+        throughline_attribution::run(job).await
+    })?;
     tick("");
     let rows: u64 = outcome.tables.iter().map(|t| t.written.rows).sum();
     for table in &outcome.tables {
@@ -514,6 +508,7 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) {
         peak_mb(),
         outcome.books.len()
     );
+    Ok(())
 }
 
 /// Of this process so far, user and system. Linux.

@@ -8,12 +8,6 @@
 //! The generated journeys: 24 channels, the first of them met most, lengths with a tail like x^-2.3 up to 60; some
 //! pairs of channels follow each other more often, some channels close better than others; 4 of 100 convert.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark's own tool: it may stop on anything odd"
-)]
-
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -26,13 +20,16 @@ use throughline_attribution::models::{ChainBuilder, Counts, Names, effects, shar
 
 const CHANNELS: u64 = 24;
 
-fn main() {
+/// Whatever went wrong, for whoever runs the benchmark.
+type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Done {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["generate", file, paths] => generate(Path::new(file), paths.parse().expect("a number of paths")),
-        ["run", file, order] => run(Path::new(file), order.parse().expect("an order")),
-        _ => panic!("markov generate FILE PATHS | markov run FILE ORDER"),
+        ["generate", file, paths] => generate(Path::new(file), paths.parse()?),
+        ["run", file, order] => run(Path::new(file), order.parse()?),
+        _ => Err("markov generate FILE PATHS | markov run FILE ORDER".into()),
     }
 }
 
@@ -50,10 +47,10 @@ impl Random {
     }
 }
 
-fn generate(file: &Path, paths: u64) {
+fn generate(file: &Path, paths: u64) -> Done {
     let mut random = Random(ChaCha8Rng::seed_from_u64(42));
-    let mut out = BufWriter::new(File::create(file).unwrap());
-    writeln!(out, "path,conversions,value,nulls").unwrap();
+    let mut out = BufWriter::new(File::create(file)?);
+    writeln!(out, "path,conversions,value,nulls")?;
     let mut line = String::new();
     for _ in 0..paths {
         line.clear();
@@ -65,42 +62,40 @@ fn generate(file: &Path, paths: u64) {
                 _ => random.power_law(1.6, CHANNELS) - 1,
             };
             let arrow = if touch > 0 { " > " } else { "" };
-            write!(line, "{arrow}channel_{channel:02}").unwrap();
+            write!(line, "{arrow}channel_{channel:02}")?;
         }
         let converts = random.below(1000) < 25 + 3 * (channel % 10);
         let value = if converts { 1_000 + random.below(500_000) } else { 0 };
-        writeln!(out, "{line},{},{value},{}", u8::from(converts), u8::from(!converts)).unwrap();
+        writeln!(out, "{line},{},{value},{}", u8::from(converts), u8::from(!converts))?;
     }
-    out.flush().unwrap();
+    Ok(out.flush()?)
 }
 
-fn run(file: &Path, order: usize) {
+fn run(file: &Path, order: usize) -> Done {
     let begun = Instant::now();
-    let mut lines = BufReader::with_capacity(1 << 20, File::open(file).unwrap());
+    let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
     let (mut line, mut path) = (String::new(), Vec::new());
     let mut names = Names::default();
     let mut builder = ChainBuilder::new(order, true);
     let mut rows = 0_u64;
-    lines.read_line(&mut line).unwrap();
+    lines.read_line(&mut line)?;
     loop {
         line.clear();
-        if lines.read_line(&mut line).unwrap() == 0 {
+        if lines.read_line(&mut line)? == 0 {
             break;
         }
         let mut fields = line.trim_end().split(',');
-        names.read_path(fields.next().unwrap(), &mut path);
-        let mut number = || fields.next().unwrap();
-        let counts = Counts {
-            conversions: number().parse().unwrap(),
-            value: number().parse().unwrap(),
-            nulls: number().parse().unwrap(),
-        };
+        let short = || format!("row {rows} has too few fields");
+        names.read_path(fields.next().ok_or_else(short)?, &mut path);
+        let mut number = || fields.next().ok_or_else(short);
+        let counts =
+            Counts { conversions: number()?.parse()?, value: number()?.parse()?, nulls: number()?.parse()? };
         builder.add(&path, counts);
         rows += 1;
     }
-    let chain = builder.finish().unwrap();
+    let chain = builder.finish()?;
     let read_s = begun.elapsed().as_secs_f64();
-    let found = effects(&chain).unwrap();
+    let found = effects(&chain)?;
     let wall_s = begun.elapsed().as_secs_f64();
 
     let (conversions, value) = (shares(&found.removal), shares(&found.removal_value));
@@ -120,4 +115,5 @@ fn run(file: &Path, order: usize) {
         "p_conversion": found.p, "channels": channels,
     });
     println!("{report}");
+    Ok(())
 }

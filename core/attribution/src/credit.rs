@@ -12,6 +12,7 @@ use throughline_core::{Error, Result};
 use crate::cursor::Cursor;
 use crate::host::HostTable;
 use crate::journeys::Journeys;
+use crate::models::give_rest;
 use crate::runner::Runner;
 use crate::settings::{Model, Settings};
 
@@ -101,22 +102,20 @@ impl Rules {
 /// left go to the largest fractions, the earlier touch first. A negative sum is split like its amount.
 #[derive(Default)]
 struct Splitter {
-    /// Fraction left over and place, to be ranked.
+    units: Vec<i128>,
     fractions: Vec<(f64, usize)>,
 }
 
 impl Splitter {
     fn split(&mut self, minor: i64, shares: &[Share], parts: &mut Vec<i64>) {
-        let sign = if minor < 0 { -1 } else { 1 };
         let amount = i128::from(minor).abs();
-        parts.clear();
+        self.units.clear();
         self.fractions.clear();
-        let mut given = 0_i128;
         for (place, share) in shares.iter().enumerate() {
             let (whole, fraction) = match *share {
                 Share::Ratio { w, of } => {
-                    let (w, of) = (i128::from(w), i128::from(of));
-                    let product = amount * w;
+                    let product = amount * i128::from(w);
+                    let of = i128::from(of);
                     (product / of, (product % of) as f64 / of as f64)
                 }
                 Share::Real(share) => {
@@ -124,21 +123,13 @@ impl Splitter {
                     (exact.floor() as i128, exact - exact.floor())
                 }
             };
-            given += whole;
-            parts.push(whole as i64 * sign);
+            self.units.push(whole);
             self.fractions.push((fraction, place));
         }
-        let left = amount - given;
-        if left != 0 {
-            self.fractions.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            // Whole ratios leave less than one unit each. Beyond 2^53 a float's own unit is more than one: what
-            // is off then goes round first.
-            let n = parts.len() as i128;
-            let (each, rest) = (left.div_euclid(n), left.rem_euclid(n));
-            for (rank, (_, place)) in (0..).zip(&self.fractions) {
-                parts[*place] += (each + i128::from(rank < rest)) as i64 * sign;
-            }
-        }
+        give_rest(amount, &mut self.units, &mut self.fractions);
+        let sign: i128 = if minor < 0 { -1 } else { 1 };
+        parts.clear();
+        parts.extend(self.units.iter().map(|units| (units * sign) as i64));
     }
 }
 

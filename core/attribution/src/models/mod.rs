@@ -21,6 +21,7 @@ pub use markov::{Effects, Solver, effects, effects_by, path_shares, shares};
 pub use names::Names;
 pub use order::{HIGHEST_ORDER, OrderTrial, choose_order};
 pub use shapley::{RateModel, RateSets, equal_shares, exact};
+pub(crate) use split::give_rest;
 pub use split::{round_to, split};
 
 /// How many people went a path, and what came of it.

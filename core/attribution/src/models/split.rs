@@ -21,21 +21,29 @@ pub fn round_to(total: i64, exact: &[f64]) -> Vec<i64> {
 
 fn round(total: i128, exact: &[f64], sign: i128) -> Vec<i64> {
     let mut parts: Vec<i128> = exact.iter().map(|e| e.floor() as i128).collect();
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    let fraction = |i: usize| exact[i] - exact[i].floor();
-    order.sort_by(|a, b| fraction(*b).total_cmp(&fraction(*a)));
-    if let Ok(n @ 1..) = i128::try_from(parts.len()) {
-        let left = total - parts.iter().sum::<i128>();
-        // Beyond 2^53 a float's own unit is more than one: whatever is off goes round first.
-        let (each, rest) = (left.div_euclid(n), left.rem_euclid(n));
-        for (rank, at) in (0..).zip(order) {
-            parts[at] += each + i128::from(rank < rest);
-        }
-    }
+    let mut fractions: Vec<(f64, usize)> =
+        exact.iter().enumerate().map(|(place, e)| (e - e.floor(), place)).collect();
+    give_rest(total, &mut parts, &mut fractions);
     parts
         .into_iter()
         .map(|p| i64::try_from(p * sign).unwrap_or(if p * sign < 0 { i64::MIN } else { i64::MAX }))
         .collect()
+}
+
+/// Gives `parts` what they lack of `total`: one unit each to the largest of `fractions` (of a unit, with the
+/// part's place), the earlier place first.
+pub(crate) fn give_rest(total: i128, parts: &mut [i128], fractions: &mut [(f64, usize)]) {
+    let n = parts.len() as i128;
+    let left = total - parts.iter().sum::<i128>();
+    if n == 0 || left == 0 {
+        return;
+    }
+    fractions.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    // Beyond 2^53 a float's own unit is more than one: whatever is off goes round first.
+    let (each, rest) = (left.div_euclid(n), left.rem_euclid(n));
+    for (rank, (_, place)) in (0..).zip(fractions) {
+        parts[*place] += each + i128::from(rank < rest);
+    }
 }
 
 #[cfg(test)]
