@@ -174,7 +174,8 @@ impl Rule {
         }
     }
 
-    fn fault(&self, seen: u64) -> Fault {
+    /// `on_path`: the requests to this very path so far, this one too.
+    fn fault(&self, on_path: u64) -> Fault {
         let percent = self.percent.unwrap_or(50).min(100);
         match self.kind.as_str() {
             "status" => Fault::Status {
@@ -190,7 +191,7 @@ impl Rule {
             "touch" => Fault::Touch { rows: self.rows.max(1) },
             "drift" => {
                 let page = self.page.max(2);
-                Fault::Drift { variant: self.variant.clone(), page, late: seen >= page }
+                Fault::Drift { variant: self.variant.clone(), page, late: on_path >= page }
             }
             "malformed" => Fault::Malformed { variant: self.variant.clone(), row: self.rows },
             "job_fails" => Fault::JobFails,
@@ -203,6 +204,8 @@ impl Rule {
 struct Armed {
     rule: Rule,
     seen: u64,
+    /// By whole path: `/leads/pipelines` must not move the page from which `/leads` drifts.
+    paths: BTreeMap<String, u64>,
     fired: u64,
 }
 
@@ -211,7 +214,8 @@ pub struct Faults(Mutex<Vec<Armed>>);
 
 impl Faults {
     pub fn set(&self, rules: Vec<Rule>) {
-        *lock(&self.0) = rules.into_iter().map(|rule| Armed { rule, seen: 0, fired: 0 }).collect();
+        *lock(&self.0) =
+            rules.into_iter().map(|rule| Armed { rule, seen: 0, paths: BTreeMap::new(), fired: 0 }).collect();
     }
 
     /// The faults that fire on this request; counts it for every rule it fits.
@@ -222,13 +226,15 @@ impl Faults {
                 continue;
             }
             a.seen += 1;
+            let on_path = a.paths.entry(path.to_owned()).or_default();
+            *on_path += 1;
             let r = &a.rule;
             let due = (r.every > 0 && a.seen.is_multiple_of(r.every))
                 || r.at.contains(&a.seen)
                 || (r.from > 0 && a.seen >= r.from);
             if due && (r.times == 0 || a.fired < r.times) {
                 a.fired += 1;
-                out.push(r.fault(a.seen));
+                out.push(r.fault(*on_path));
             }
         }
         out
@@ -265,6 +271,17 @@ mod tests {
         assert_eq!(fired, [1, 0, 1, 1, 0, 1, 0, 0, 0, 0]);
         assert!(f.on("/api/v4/users").is_empty());
         assert_eq!(f.by_kind()["status"], 2);
+    }
+
+    #[test]
+    fn other_paths_do_not_bring_a_drift_forward() {
+        let f = Faults::default();
+        f.set(vec![Rule::parse("drift:variant=price_text,page=2,path=/api/v4/leads").unwrap()]);
+        let late = |path| matches!(f.on(path)[..], [Fault::Drift { late: true, .. }]);
+        assert_eq!(
+            ["/api/v4/leads/pipelines", "/api/v4/leads", "/api/v4/leads", "/api/v4/leads"].map(late),
+            [false, false, true, true]
+        );
     }
 
     #[test]
