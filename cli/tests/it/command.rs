@@ -40,6 +40,10 @@ pub fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
+        // `out/current` of a run in place points to a folder of the epoch.
+        if entry.file_type().unwrap().is_symlink() {
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             if entry.file_name() != ".throughline" {
                 copy_folder(&entry.path(), &target);
