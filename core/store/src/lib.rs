@@ -13,6 +13,7 @@ mod db;
 mod dead_letters;
 mod files;
 mod forget;
+pub mod inbox;
 mod landing;
 mod ledger;
 mod lock;
