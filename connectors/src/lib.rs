@@ -10,16 +10,23 @@ mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+mod webhook;
 pub mod whatsapp;
 pub mod yandex_metrica;
 
 /// Every built-in source. Explicit: a connector is here or it does not exist.
 pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
-    vec![
+    let mut all: Vec<Box<dyn throughline_core::SourceConnector>> = vec![
         Box::new(amocrm::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(whatsapp::WhatsappConnector),
         Box::new(yandex_metrica::YandexMetricaConnector),
-    ]
+    ];
+    all.extend(webhook::VENDORS.iter().map(|vendor| {
+        let connector: Box<dyn throughline_core::SourceConnector> =
+            Box::new(webhook::WebhookConnector(vendor));
+        connector
+    }));
+    all
 }

@@ -98,10 +98,13 @@ struct Change<'a> {
 }
 
 /// Members of an object, values as they came.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(n, v)| n == name && v.get() != "null").map(|(_, v)| *v)
     }
 }

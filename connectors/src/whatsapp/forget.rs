@@ -1,4 +1,4 @@
-//! Takes people out of an inbox of files.
+//! Takes people out of an inbox of files, whichever messenger's it is.
 //!
 //! A line that holds nothing but the person's messages, states and contacts becomes spaces of the same
 //! length; of a line that holds others too, the person's parts go, the body is signed anew, and spaces
@@ -21,14 +21,24 @@ use serde_json::Value;
 use sha2::Sha256;
 use throughline_core::{Checkpoint, Context, Error, Forgotten, Result, Scrubbed, Secret};
 
-use super::config::Settings;
 use super::file_inbox;
 use crate::lines::Lines;
 use crate::local::{self, Compression, Opened};
 
 /// Longer lines are no deliveries: reading refuses them too.
 const LINE_MAX: usize = 16 << 20;
+/// Lists in a `value` of WhatsApp, in an entry of Messenger and Instagram, and in a body of Wazzup.
 const LISTS: [&str; 5] = ["messages", "statuses", "contacts", "user_preferences", "message_echoes"];
+const ENTRY_LISTS: [&str; 2] = ["messaging", "standby"];
+const BODY_LISTS: [&str; 2] = ["messages", "statuses"];
+
+/// An inbox of files.
+pub(crate) struct Files<'a> {
+    pub base_dir: &'a Path,
+    pub pattern: &'a str,
+    /// What the vendor signs with.
+    pub secret: Option<&'a Secret>,
+}
 
 /// What is being done to a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -47,16 +57,16 @@ struct LineWrite {
     text: String,
 }
 
-pub(super) async fn forget(
-    settings: &Settings,
+pub(crate) async fn forget(
+    files: Files<'_>,
     ctx: &Context,
     who: Arc<dyn Forgotten>,
     apply: bool,
     mut checkpoints: Vec<Checkpoint>,
 ) -> Result<(Vec<Scrubbed>, Vec<Checkpoint>)> {
     let mut done = Vec::new();
-    for path in local::find(&settings.base_dir, &settings.inbox)? {
-        let name = path.strip_prefix(&settings.base_dir).unwrap_or(&path).display().to_string();
+    for path in local::find(files.base_dir, files.pattern)? {
+        let name = path.strip_prefix(files.base_dir).unwrap_or(&path).display().to_string();
         let note = format!("forget:{name}");
         let begun: Option<Begun> = match ctx.notes.get(&note).await? {
             Some(value) => serde_json::from_value(value).ok(),
@@ -65,7 +75,7 @@ pub(super) async fn forget(
         if apply && let Some(begun) = &begun {
             in_place(&path, begun)?;
         }
-        let (job, file, secret) = (who.clone(), path.clone(), settings.app_secret.clone());
+        let (job, file, secret) = (who.clone(), path.clone(), files.secret.cloned());
         let (counted, writes) =
             tokio::task::spawn_blocking(move || look(&file, job.as_ref(), secret.as_ref()))
                 .await
@@ -153,7 +163,7 @@ fn packed_anew(path: &Path, writes: &[LineWrite]) -> Result<()> {
 }
 
 /// The checkpoints that [`forget`] gave are durable: the notes have done their work.
-pub(super) async fn forgotten(ctx: &Context) -> Result<()> {
+pub(crate) async fn forgotten(ctx: &Context) -> Result<()> {
     for (key, _) in ctx.notes.list("forget:").await? {
         ctx.notes.put(&key, None).await?;
     }
@@ -279,36 +289,47 @@ fn put_body(record: &mut Value, body: &str, secret: Option<&Secret>) {
     } else if let Some(place) = record.get_mut("body_base64") {
         *place = Value::String(base64::engine::general_purpose::STANDARD.encode(body));
     }
-    let Some(signed) = secret.and_then(|s| signature(s, body.as_bytes())) else { return };
+    let Some(hex) = secret.and_then(|s| signature(s, body.as_bytes())) else { return };
     let Some(headers) = record.get_mut("headers").and_then(Value::as_object_mut) else { return };
     for (name, value) in headers {
-        if name.eq_ignore_ascii_case("x-hub-signature-256") {
-            *value = match value {
-                Value::Array(_) => Value::Array(vec![Value::String(signed.clone())]),
-                _ => Value::String(signed.clone()),
-            };
-        }
+        let signed = if name.eq_ignore_ascii_case("x-hub-signature-256") {
+            format!("sha256={hex}")
+        } else if name.eq_ignore_ascii_case("x-viber-content-signature") {
+            hex.clone()
+        } else {
+            continue;
+        };
+        *value = match value {
+            Value::Array(_) => Value::Array(vec![Value::String(signed)]),
+            _ => Value::String(signed),
+        };
     }
 }
 
+/// 64 hexadecimal digits.
 fn signature(secret: &Secret, body: &[u8]) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
     mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
-    Some(format!("sha256={hex}"))
+    Some(mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// Takes the person's items out of every list; how many items of others are left.
 fn prune(delivery: &mut Value, who: &dyn Forgotten) -> usize {
     let mut left = 0;
+    let mut prune_lists = |holder: &mut Value, lists: &[&str]| {
+        for list in lists {
+            if let Some(items) = holder.get_mut(*list).and_then(Value::as_array_mut) {
+                items.retain(|item| !who.owns(&item.to_string()));
+                left += items.len();
+            }
+        }
+    };
+    prune_lists(delivery, &BODY_LISTS);
     for entry in delivery.get_mut("entry").and_then(Value::as_array_mut).into_iter().flatten() {
+        prune_lists(entry, &ENTRY_LISTS);
         for change in entry.get_mut("changes").and_then(Value::as_array_mut).into_iter().flatten() {
-            let Some(value) = change.get_mut("value") else { continue };
-            for list in LISTS {
-                if let Some(items) = value.get_mut(list).and_then(Value::as_array_mut) {
-                    items.retain(|item| !who.owns(&item.to_string()));
-                    left += items.len();
-                }
+            if let Some(value) = change.get_mut("value") {
+                prune_lists(value, &LISTS);
             }
         }
     }
@@ -375,9 +396,34 @@ mod tests {
         let body = serde_json::json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [
             {"field": "messages", "value": {"metadata": {"phone_number_id": "5"}, "contacts": contacts, "messages": items}}]}]})
         .to_string();
-        let signed = signature(secret, body.as_bytes()).unwrap();
+        let signed = format!("sha256={}", signature(secret, body.as_bytes()).unwrap());
         serde_json::json!({"received_at": 1, "headers": {"X-Hub-Signature-256": signed}, "body": body})
             .to_string()
+    }
+
+    #[test]
+    fn other_messengers_lose_the_person_s_parts_too() {
+        let who = Number("79161234567");
+        let item = |from: &str| serde_json::json!({"sender": {"id": from}, "chatId": from});
+        let both = || [item("79161234567"), item("971501234567")];
+        let entry = serde_json::json!({"object": "page", "entry": [{"id": "1", "messaging": both()}]});
+        for body in [entry, serde_json::json!({"messages": both(), "statuses": []})] {
+            let line = serde_json::json!({"headers": {}, "body": body.to_string()}).to_string();
+            let Change::Less(left) = without(line.as_bytes(), &who, None) else { panic!("{line}") };
+            assert!(!left.contains("79161234567") && left.contains("971501234567"), "{left}");
+        }
+        let alone = serde_json::json!({"event": "message", "sender": {"id": "79161234567"}}).to_string();
+        let line = serde_json::json!({"body": alone}).to_string();
+        assert_eq!(without(line.as_bytes(), &who, None), Change::Gone);
+        let secret = Secret::new("s");
+        let spoken = serde_json::json!({"sender": {"id": "5"}, "text": "звоните 79161234567!"}).to_string();
+        let headers = serde_json::json!({"X-Viber-Content-Signature": "00"});
+        let line = serde_json::json!({"headers": headers, "body": spoken, "received_at": "2026-09-01T00:00:00Z".repeat(5)});
+        let Change::Less(left) = without(line.to_string().as_bytes(), &who, Some(&secret)) else {
+            return;
+        };
+        let read = super::super::inbox::Delivery::read(left.as_bytes()).unwrap();
+        super::super::signature::verify_viber(&secret, read.viber_signature.as_deref(), &read.body).unwrap();
     }
 
     #[test]

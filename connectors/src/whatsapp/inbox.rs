@@ -35,6 +35,8 @@ pub(crate) struct Delivery<'a> {
     pub received_at: Option<&'a RawValue>,
     /// `X-Hub-Signature-256`.
     pub signature: Option<Cow<'a, str>>,
+    /// `X-Viber-Content-Signature`.
+    pub viber_signature: Option<Cow<'a, str>>,
     /// The raw bytes that the signature covers.
     pub body: Cow<'a, [u8]>,
 }
@@ -54,8 +56,12 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Only the signature of all headers.
-struct Headers<'a>(Option<Cow<'a, str>>);
+/// Only the signatures of all headers.
+#[derive(Default)]
+struct Headers<'a> {
+    meta: Option<Cow<'a, str>>,
+    viber: Option<Cow<'a, str>>,
+}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -75,18 +81,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
                 f.write_str("an object of headers")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers<'de>, A::Error> {
-                let mut found = None;
+                let mut found = Headers::default();
                 while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-                    if !name.eq_ignore_ascii_case("x-hub-signature-256") {
+                    let signature = if name.eq_ignore_ascii_case("x-hub-signature-256") {
+                        &mut found.meta
+                    } else if name.eq_ignore_ascii_case("x-viber-content-signature") {
+                        &mut found.viber
+                    } else {
                         map.next_value::<IgnoredAny>()?;
                         continue;
-                    }
-                    found = match map.next_value::<HeaderValue<'de>>()? {
+                    };
+                    *signature = match map.next_value::<HeaderValue<'de>>()? {
                         HeaderValue::One(value) => Some(value),
                         HeaderValue::Many(values) => values.into_iter().next(),
                     };
                 }
-                Ok(Headers(found))
+                Ok(found)
             }
         }
         deserializer.deserialize_map(Headers_)
@@ -111,8 +121,8 @@ impl<'a> Delivery<'a> {
             (None, None) => return Err("the record has neither body nor body_base64".into()),
             (Some(_), Some(_)) => return Err("the record has both body and body_base64".into()),
         };
-        let signature = envelope.headers.and_then(|Headers(signature)| signature);
-        Ok(Self { received_at: envelope.received_at, signature, body })
+        let Headers { meta: signature, viber: viber_signature } = envelope.headers.unwrap_or_default();
+        Ok(Self { received_at: envelope.received_at, signature, viber_signature, body })
     }
 }
 

@@ -1,12 +1,12 @@
 #![doc = include_str!("README.md")]
 
 mod config;
-mod file_inbox;
-mod flatten;
-mod forget;
-mod inbox;
-mod read;
-mod signature;
+pub(crate) mod file_inbox;
+pub(crate) mod flatten;
+pub(crate) mod forget;
+pub(crate) mod inbox;
+pub(crate) mod read;
+pub(crate) mod signature;
 mod streams;
 
 use std::sync::Arc;
@@ -90,7 +90,9 @@ impl Source for Whatsapp {
         apply: bool,
         checkpoints: Vec<Checkpoint>,
     ) -> Result<(Vec<Scrubbed>, Vec<Checkpoint>)> {
-        forget::forget(&self.settings, ctx, who, apply, checkpoints).await
+        let Settings { base_dir, inbox, app_secret, .. } = &self.settings;
+        let files = forget::Files { base_dir, pattern: inbox, secret: app_secret.as_ref() };
+        forget::forget(files, ctx, who, apply, checkpoints).await
     }
 
     async fn forgotten(&self, ctx: &Context) -> Result<()> {
@@ -105,8 +107,8 @@ impl Source for Whatsapp {
         Ok(flow::blocking(move |out| {
             let Settings { base_dir, inbox, app_secret, accept_replaced } = settings;
             let inbox = FileInbox::open(&base_dir, &inbox, request.checkpoint.as_ref(), accept_replaced)?;
-            let reader = read::Reader { stream, app_secret, max_pages: request.max_pages, cancel };
-            reader.run(Box::new(inbox), out)
+            let deliveries = read::Rows { stream, app_secret };
+            read::Reader { deliveries, max_pages: request.max_pages, cancel }.run(Box::new(inbox), out)
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! Reads one stream out of the inbox.
+//! Reads one stream out of an inbox.
 
 use bytes::Bytes;
 use throughline_core::{Error, ReadEvent, Reject, Result, Secret};
@@ -14,21 +14,28 @@ use crate::records::{Limits, RecordsBuilder};
 /// Deliveries without a row of this stream between two checkpoints.
 const CHECKPOINT_DELIVERIES: u64 = 50_000;
 
-pub(crate) struct Reader {
-    pub stream: Stream,
-    pub app_secret: Option<Secret>,
+/// Makes rows of deliveries.
+pub(crate) trait Records {
+    /// Whether this stream tells what a person should know of the inbox itself: one of a source does.
+    fn tells_notices(&self) -> bool;
+    /// Puts what a delivery holds for the stream into `records`, what cannot be used into `rejects`.
+    fn take(&self, item: &Item<'_>, records: &mut RecordsBuilder, rejects: &mut Vec<Reject>);
+}
+
+pub(crate) struct Reader<D> {
+    pub deliveries: D,
     /// For a preview: at most so many batches.
     pub max_pages: Option<u64>,
     pub cancel: CancellationToken,
 }
 
-impl Reader {
+impl<D: Records> Reader<D> {
     pub fn run(&self, mut inbox: Box<dyn Inbox>, out: &Out) -> Result<()> {
         let mut records = RecordsBuilder::new(Limits::default());
         let mut rejects = Vec::new();
         let (mut fresh_page, mut pages, mut since) = (true, 0, 0);
         loop {
-            if self.stream == Stream::Messages {
+            if self.deliveries.tells_notices() {
                 for notice in inbox.take_notices() {
                     out.send_blocking(ReadEvent::Notice(notice))?;
                 }
@@ -37,7 +44,7 @@ impl Reader {
             if std::mem::take(&mut fresh_page) {
                 records.begin_page(item.place.clone(), None);
             }
-            self.take(&item, &mut records, &mut rejects);
+            self.deliveries.take(&item, &mut records, &mut rejects);
             since += 1;
             let mut events = records.take_events();
             let full = events.iter().any(|e| matches!(e, ReadEvent::Batch(_)));
@@ -61,7 +68,7 @@ impl Reader {
         }
         records.finish_page();
         self.send(records.take_events(), &mut rejects, out)?;
-        if self.stream == Stream::Messages {
+        if self.deliveries.tells_notices() {
             for notice in inbox.take_notices() {
                 out.send_blocking(ReadEvent::Notice(notice))?;
             }
@@ -86,15 +93,27 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+pub(crate) fn rejected(reason: String, raw: &[u8], place: &str) -> Reject {
+    let cut = raw.len() > HEAD;
+    let reason = if cut { format!("{reason}; only its first {HEAD} bytes are kept here") } else { reason };
+    Reject { reason, place: place.to_owned(), raw: Bytes::copy_from_slice(&raw[..raw.len().min(HEAD)]) }
+}
+
+/// Rows of one of WhatsApp's streams.
+pub(super) struct Rows {
+    pub stream: Stream,
+    pub app_secret: Option<Secret>,
+}
+
+impl Records for Rows {
+    fn tells_notices(&self) -> bool {
+        self.stream == Stream::Messages
+    }
 
     fn take(&self, item: &Item<'_>, records: &mut RecordsBuilder, rejects: &mut Vec<Reject>) {
-        let mut reject = |reason: String, raw: &[u8]| {
-            let cut = raw.len() > HEAD;
-            let reason =
-                if cut { format!("{reason}; only its first {HEAD} bytes are kept here") } else { reason };
-            let raw = Bytes::copy_from_slice(&raw[..raw.len().min(HEAD)]);
-            rejects.push(Reject { reason, place: item.place.clone(), raw });
-        };
+        let mut reject = |reason: String, raw: &[u8]| rejects.push(rejected(reason, raw, &item.place));
         let delivery = match (item.broken.clone(), Delivery::read(item.record)) {
             (None, Ok(delivery)) => delivery,
             (Some(reason), _) | (None, Err(reason)) => {

@@ -13,11 +13,28 @@ pub(crate) fn verify(secret: &Secret, header: Option<&str>, body: &[u8]) -> Resu
     let hex =
         header.trim().strip_prefix("sha256=").ok_or("X-Hub-Signature-256 does not begin with sha256=")?;
     let given = bytes(hex).ok_or("X-Hub-Signature-256 is no 64 hexadecimal digits")?;
+    fits(secret, &given, body, "X-Hub-Signature-256 does not fit the body: not from Meta, or another app's")
+}
+
+/// `X-Viber-Content-Signature`: the same with the bot's token, without a prefix.
+///
+/// Source: Viber REST Bot API, "Callbacks: validating the signature".
+pub(crate) fn verify_viber(secret: &Secret, header: Option<&str>, body: &[u8]) -> Result<(), &'static str> {
+    let header = header.ok_or("the delivery has no X-Viber-Content-Signature")?;
+    let given = bytes(header.trim()).ok_or("X-Viber-Content-Signature is no 64 hexadecimal digits")?;
+    fits(
+        secret,
+        &given,
+        body,
+        "X-Viber-Content-Signature does not fit the body: not from Viber, or another bot's",
+    )
+}
+
+fn fits(secret: &Secret, given: &[u8; 32], body: &[u8], otherwise: &'static str) -> Result<(), &'static str> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).map_err(|_| "the secret is unusable")?;
     mac.update(body);
-    mac.verify_slice(&given)
-        .map_err(|_| "X-Hub-Signature-256 does not fit the body: not from Meta, or another app's")
+    mac.verify_slice(given).map_err(|_| otherwise)
 }
 
 fn bytes(hex: &str) -> Option<[u8; 32]> {
@@ -36,6 +53,17 @@ fn bytes(hex: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vectors_of_viber() {
+        let key = Secret::new("4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f");
+        let body = r#"{"event":"message","message":{"type":"text","text":"привет"}}"#.as_bytes();
+        let good = "9ea8c1808a28bcdc5721860f10b895f9fa1ed844a6e9bd5b2dbf32e18f51da26";
+        assert_eq!(verify_viber(&key, Some(good), body), Ok(()));
+        for (header, body) in [(None, body), (Some(&good[1..]), body), (Some(good), &body[1..])] {
+            assert!(verify_viber(&key, header, body).is_err());
+        }
+    }
 
     #[test]
     fn vectors() {

@@ -14,4 +14,6 @@ mod manifest_rules;
 mod metrica;
 mod oauth;
 mod support;
+
+mod webhooks;
 mod whatsapp;

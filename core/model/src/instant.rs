@@ -59,6 +59,14 @@ pub fn from_unix_seconds(seconds: i64) -> Option<InstantUs> {
     (seconds != 0 && (MIN_SECONDS..=MAX_SECONDS).contains(&seconds)).then(|| seconds * US_PER_SECOND)
 }
 
+/// Milliseconds since the epoch; `None` as for [`from_unix_seconds`], and before April 1970: those are
+/// seconds taken for milliseconds.
+pub fn from_unix_milliseconds(milliseconds: i64) -> Option<InstantUs> {
+    const APRIL_1970_MS: i64 = 7_776_000_000;
+    (milliseconds >= APRIL_1970_MS && milliseconds.div_euclid(1000) <= MAX_SECONDS)
+        .then(|| milliseconds * 1000)
+}
+
 /// `YYYY-MM-DD`, then `T` or a space and `hh:mm`, `hh:mm:ss` or `hh:mm:ss.f`, then possibly an offset
 /// (`Z`, `+03:00`, `+0300`, `+03`), which wins over `zone`. A date alone is its first moment. Digits
 /// behind the microsecond are cut. `None` for anything else: the year 0, February 30, 25:00, and a
@@ -226,6 +234,14 @@ mod tests {
         assert_eq!(Zone::parse("+03:00"), Some(Zone::Fixed(10_800)));
         assert_eq!(Zone::parse("utc"), Some(Zone::UTC));
         assert_eq!(Zone::parse("Europe/Moskow"), None);
+    }
+
+    #[test]
+    fn milliseconds_since_the_epoch() {
+        assert_eq!(from_unix_milliseconds(1_788_253_200_123), Some(1_788_253_200_123_000));
+        for absurd in [0, -1, i64::MAX, i64::MIN, (MAX_SECONDS + 1) * 1000, 1_788_253_200] {
+            assert_eq!(from_unix_milliseconds(absurd), None, "{absurd}");
+        }
     }
 
     #[test]

@@ -72,6 +72,22 @@ impl VisitToken {
         symbols.token()
     }
 
+    /// Reads a hidden carrier that may hold more than the token: a site's own payload and the token joined
+    /// by `__` (Telegram `start`, VK `ref`), or behind ManyChat's `w123--`. `None` without exactly one token.
+    pub fn from_carrier(text: &str) -> Option<Self> {
+        if let Some(token) = Self::from_bare(text) {
+            return Some(token);
+        }
+        let mut found = None;
+        for token in text.split("__").flat_map(|part| part.split("--")).filter_map(Self::from_bare) {
+            if found.is_some_and(|before| before != token) {
+                return None;
+            }
+            found = Some(token);
+        }
+        found
+    }
+
     /// The number it encodes, below 2^50.
     pub fn number(&self) -> u64 {
         self.0[..TOKEN_LEN - 1].iter().fold(0, |n, symbol| n << 5 | u64::from(value(*symbol).unwrap_or(0)))
@@ -313,6 +329,21 @@ mod tests {
             )
         };
         std::iter::successors(Some(1), step).map(|n| n >> 12).filter(|n| *n < NUMBERS).take(300)
+    }
+
+    #[test]
+    fn carriers_that_hold_more_than_the_token() {
+        let (one, two) = (VisitToken::from_number(1).unwrap(), VisitToken::from_number(2).unwrap());
+        for carrier in
+            [format!("{one}"), format!("promo_5__{one}"), format!("w12--{one}"), format!("{one}__{one}")]
+        {
+            assert_eq!(VisitToken::from_carrier(&carrier), Some(one), "{carrier}");
+        }
+        for carrier in
+            ["promo", "", "__", "--"].map(str::to_owned).into_iter().chain([format!("{one}__{two}")])
+        {
+            assert_eq!(VisitToken::from_carrier(&carrier), None, "{carrier}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Function> {
     let instant = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     vec![
         Function::new("unix_to_instant", &[Arg::Int], instant(), unix),
+        Function::new("unix_ms_to_instant", &[Arg::Int], instant(), unix_ms),
         Function::new("parse_instant", &[Arg::Text, Arg::Text], instant(), parse).checked(1, |zone| {
             Zone::parse(zone).map(drop).ok_or_else(|| {
                 format!("{zone:?} is no time zone; write an IANA name such as Europe/Moscow, or +03:00")
@@ -28,6 +29,15 @@ fn unix(inputs: &Inputs) -> Result<ArrayRef> {
     let mut out = TimestampMicrosecondBuilder::with_capacity(inputs.rows).with_timezone("UTC");
     for row in 0..inputs.rows {
         out.append_option(seconds(row).and_then(instant::from_unix_seconds));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn unix_ms(inputs: &Inputs) -> Result<ArrayRef> {
+    let milliseconds = inputs.primitive::<Int64Type>(0)?;
+    let mut out = TimestampMicrosecondBuilder::with_capacity(inputs.rows).with_timezone("UTC");
+    for row in 0..inputs.rows {
+        out.append_option(milliseconds(row).and_then(instant::from_unix_milliseconds));
     }
     Ok(Arc::new(out.finish()))
 }

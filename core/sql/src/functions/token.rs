@@ -13,6 +13,7 @@ pub(super) fn all() -> Vec<Function> {
         Function::new("visit_token", &[Arg::Text], DataType::Utf8, visit_token),
         Function::new("token_state", &[Arg::Text], DataType::Utf8, token_state),
         Function::new("bare_token", &[Arg::Text], DataType::Utf8, bare_token),
+        Function::new("carried_token", &[Arg::Text], DataType::Utf8, carried_token),
     ]
 }
 
@@ -27,5 +28,11 @@ fn token_state(inputs: &Inputs) -> Result<ArrayRef> {
 fn bare_token(inputs: &Inputs) -> Result<ArrayRef> {
     text_column(inputs, |_, text, out| {
         out.append_option(VisitToken::from_bare(text).as_ref().map(VisitToken::as_str));
+    })
+}
+
+fn carried_token(inputs: &Inputs) -> Result<ArrayRef> {
+    text_column(inputs, |_, text, out| {
+        out.append_option(VisitToken::from_carrier(text).as_ref().map(VisitToken::as_str));
     })
 }

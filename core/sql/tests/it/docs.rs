@@ -32,6 +32,8 @@ async fn every_function_in_the_manual_does_what_it_says() {
         "visit_token",
         "token_state",
         "bare_token",
+        "carried_token",
+        "unix_ms_to_instant",
         "minor_units",
         "unix_to_instant",
         "parse_instant",
