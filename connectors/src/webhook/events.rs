@@ -125,13 +125,17 @@ impl Rows<'_> {
     fn lists(&mut self, body: &str, lists: &[&str]) -> Result<(), String> {
         let members: Members<'_> =
             serde_json::from_str(body).map_err(|e| format!("the body is no JSON object: {e}"))?;
+        // The tracker says when, by the browser's clock, it sent them.
+        let sent = members.get("sent").map(RawValue::get);
         for list in lists {
             let name = json_string(list);
+            let mut extra = vec![("list", name.as_str())];
+            extra.extend(sent.map(|sent| ("sent", sent)));
             for event in items(&members, list)? {
-                self.push(event.get(), &[("list", &name)]);
+                self.push(event.get(), &extra);
             }
         }
-        if members.names().any(|name| !lists.contains(&name)) {
+        if members.names().any(|name| !lists.contains(&name) && !matches!(name, "v" | "sent")) {
             // Without the lists, which have been taken.
             let mut extra: Vec<(&str, &str)> = lists.iter().map(|list| (*list, NULL)).collect();
             extra.push(("list", NULL));

@@ -15,7 +15,7 @@ macro_rules! mapping {
     };
 }
 
-pub(crate) static VENDORS: [Vendor; 10] = [
+pub(crate) static VENDORS: [Vendor; 11] = [
     Vendor {
         name: "viber",
         summary: "Viber bots: messages, delivery states and subscriptions from received webhooks",
@@ -241,5 +241,36 @@ pub(crate) static VENDORS: [Vendor; 10] = [
             ("fulfillmentInfo", Json),
         ],
         mappings: &[mapping!("dialogflow", "messages"), mapping!("dialogflow", "scenario_events")],
+    },
+    Vendor {
+        name: "site",
+        summary: "Your site's visits, pages and clicks on messenger links, by Throughline's own tracker",
+        readme: include_str!("../site/README.md"),
+        proof: Proof::None,
+        split: Split::Lists(&["events"]),
+        needs_account: false,
+        takes_app_id: false,
+        columns: &[
+            ("id", Text),
+            ("kind", Text),
+            ("at", Int),
+            ("sent", Int),
+            ("token", Text),
+            ("visitor", Text),
+            ("url", Text),
+            ("referrer", Text),
+            ("landing", Text),
+            ("title", Text),
+            ("utm", Json),
+            ("click_ids", Json),
+            ("ga_client_id", Text),
+            ("ym_client_id", Text),
+            ("language", Text),
+            ("screen", Text),
+            ("os", Text),
+            ("device", Text),
+            ("link", Json),
+        ],
+        mappings: &[mapping!("site", "visits"), mapping!("site", "hits"), mapping!("site", "identity_edges")],
     },
 ];

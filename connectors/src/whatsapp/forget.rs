@@ -27,10 +27,10 @@ use crate::local::{self, Compression, Opened};
 
 /// Longer lines are no deliveries: reading refuses them too.
 const LINE_MAX: usize = 16 << 20;
-/// Lists in a `value` of WhatsApp, in an entry of Messenger and Instagram, and in a body of Wazzup.
+/// Lists in a `value` of WhatsApp, in an entry of Messenger and Instagram, and in a body of Wazzup or the tracker.
 const LISTS: [&str; 5] = ["messages", "statuses", "contacts", "user_preferences", "message_echoes"];
 const ENTRY_LISTS: [&str; 2] = ["messaging", "standby"];
-const BODY_LISTS: [&str; 2] = ["messages", "statuses"];
+const BODY_LISTS: [&str; 3] = ["messages", "statuses", "events"];
 
 /// An inbox of files.
 pub(crate) struct Files<'a> {
