@@ -49,9 +49,14 @@ const save = () => {
   if (agreed && disk) try { localStorage.setItem(KEY, JSON.stringify(memory)); } catch (e) { disk = false; }
 };
 const refuse = store => {
+  const was = agreed;
   agreed = false;
-  memory = { s: memory.s, first: memory.first, q: [] };
   if (store) try { asks ? localStorage.removeItem(KEY) : localStorage.setItem(KEY, '{"no":1}'); } catch (e) {}
+  /* Links go on with a token that nothing was told about. */
+  if (was) {
+    memory = {};
+    visit(came);
+  }
 };
 
 /* A fragment may hold secrets, unless it is a route. */

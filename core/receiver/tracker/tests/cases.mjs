@@ -253,7 +253,7 @@ export const CASES = [
     await arrived(shop, 'visit', 'page');
     await until('the queue is empty', async () => JSON.parse(await stored(on)).q.length === 0);
     assert.deepEqual(shop.posts.map(p => p.answer), [503, 'cut', 429, 204]);
-    assert.equal(new Set(shop.posts.map(p => p.body)).size, 1);
+    assert.equal(new Set(shop.posts.map(p => JSON.stringify(JSON.parse(p.body).events))).size, 1);
   }, /Failed to load resource/],
 
   ['what cannot be sent is sent by the next page', async ({ shop, open }) => {
@@ -277,7 +277,7 @@ export const CASES = [
     assert.deepEqual(kinds(shop), []);
   }, /400/],
 
-  ['before consent nothing is stored or sent', async ({ shop, context, open }) => {
+  ['before consent nothing is stored or sent', async ({ shop, open }) => {
     shop.put('/', page({ tag: { ...ACCOUNTS, 'data-consent': 'required' }, body: a('https://wa.me/79990001122?text=Hi', 'id="wa"') }));
     const on = await open('/?utm_source=yandex');
     const link = `https://wa.me/79990001122?text=Hi%20%5BID%3A${T}%5D`;
@@ -310,8 +310,8 @@ export const CASES = [
     }
     await pause(1800);
     assert.deepEqual([await left(), shop.posts.length], [[[], [], ''], posts]);
-    assert.deepEqual(await hrefs(next), [link]);
-    await context.clearCookies();
+    // Links go on with another token, that no visit tells of.
+    assert.deepEqual(await hrefs(on), [link.replace(T, T2)]);
   }],
 
   ['a refusal is remembered where consent is not required', async ({ shop, open }) => {
