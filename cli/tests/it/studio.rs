@@ -33,6 +33,8 @@ pub struct PipelineShape {
     pub streams: &'static [&'static str],
     pub costs: bool,
     pub attribution: bool,
+    /// Further keys of `[attribution]`.
+    pub matching: &'static str,
     /// Lines for the end of the file.
     pub extra: String,
 }
@@ -46,6 +48,7 @@ impl Default for PipelineShape {
             streams: &[],
             costs: true,
             attribution: true,
+            matching: "",
             extra: String::new(),
         }
     }
@@ -210,7 +213,7 @@ impl Studio {
             .unwrap();
         }
         if shape.attribution {
-            text.push_str("\n[attribution]\nreporting_currency = \"RUB\"\n");
+            let _ = writeln!(text, "\n[attribution]\nreporting_currency = \"RUB\"\n{}", shape.matching);
         }
         text.push_str("\n[[sink]]\nname = \"lake\"\nconnector = \"parquet\"\npath = \"out\"\n");
         text.push_str(&shape.extra);

@@ -17,7 +17,9 @@ fn text<'a>(row: &'a Value, column: &str) -> &'a str {
 #[test]
 fn every_intact_token_brings_its_deal_to_its_true_campaign() {
     let studio = Studio::start(20_000, |_, _| {});
-    studio.write_pipeline(&PipelineShape::default());
+    // The whole ladder, its last rung too, which a pipeline has to ask for.
+    let matching = "time_window_minutes = 5";
+    studio.write_pipeline(&PipelineShape { matching, ..PipelineShape::default() });
     let report = studio.json(&["run"], 0);
     assert_eq!(report["status"], "succeeded");
     assert!(report["books"].as_array().unwrap().iter().all(|b| b["ok"] == true), "{}", report["books"]);
@@ -42,6 +44,7 @@ fn every_intact_token_brings_its_deal_to_its_true_campaign() {
         .collect();
 
     let (mut intact, mut right, mut known) = (0, 0, 0);
+    let (mut from_site, mut matched, mut broken) = (0, 0, 0);
     for truth in &deals {
         if truth["status"] == "deleted" || truth["kind"] != "chat" {
             continue;
@@ -53,6 +56,9 @@ fn every_intact_token_brings_its_deal_to_its_true_campaign() {
         // by a name of its own.
         let same_campaign = text(our, "campaign") == truth["sign_campaign"];
         if truth["brought_by"] == "visit" {
+            from_site += 1;
+            matched += usize::from(!matches!(text(our, "match_method"), "" | "none"));
+            broken += usize::from(truth["token_variant"] != "intact");
             // A broken token of a person known from before: the ladder's next rung names that person's last known
             // visit, and says so. Nobody else's visit, ever.
             if text(our, "match_method") == "identity" && !same_visit {
@@ -82,6 +88,11 @@ fn every_intact_token_brings_its_deal_to_its_true_campaign() {
     assert_eq!(intact, right);
     println!("{right} of {intact} deals with an intact token went to their true visit and campaign");
     println!("{known} deals without one are told by their person's last known visit");
+    println!(
+        "{matched} of {from_site} deals that the site brought are matched; {broken} of their tokens were edited or lost"
+    );
+    assert!(broken * 50 > from_site, "only {broken} of {from_site} tokens are broken: that proves little");
+    assert!(matched * 100 >= from_site * 98, "only {matched} of {from_site} are matched");
     assert!(known < intact / 20, "{known} deals told by their person alone");
 
     // To the last minor unit.

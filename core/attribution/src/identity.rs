@@ -296,4 +296,18 @@ mod tests {
             assert_eq!(roots, [0, 1, 2, 1, 4, 1, 6, 7, 7, 1]);
         }
     }
+
+    #[test]
+    fn a_component_of_a_million_is_one_person_and_no_deep_walk() {
+        // A chain from its far end is the longest walk there is.
+        const NODES: u32 = 1_000_000;
+        for forwards in [false, true] {
+            let mut components = Components::new(NODES as usize);
+            for step in 1..NODES {
+                let node = if forwards { step } else { NODES - step };
+                components.join(node - 1, node);
+            }
+            assert!((0..NODES).all(|node| components.root(node) == 0), "{forwards}");
+        }
+    }
 }

@@ -466,6 +466,21 @@ async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
             "messages have a price in a currency without a rate for their day; their price is left empty",
         ),
         (
+            "touch_in_future",
+            "x_touch WHERE ts_us > $now_us + 86400000000",
+            "touches are more than a day in the future: a clock or a time zone is wrong at their source",
+        ),
+        (
+            "conversion_in_future",
+            "x_conv WHERE ts_us > $now_us + 86400000000",
+            "conversions are more than a day in the future: a clock or a time zone is wrong at their source",
+        ),
+        (
+            "negative_cost",
+            "c_costs WHERE cost_minor < 0",
+            "cost rows are negative; they lower what was spent, as a correction does",
+        ),
+        (
             "identifier_shared",
             "x_id WHERE is_shared",
             "identifiers belong to too many people (or are ignored) and join nobody",

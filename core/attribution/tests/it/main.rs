@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 //! Attribution over the real engine.
 
+mod bad_input;
 mod campaigns;
 mod cohorts;
 mod consents;
