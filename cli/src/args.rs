@@ -69,6 +69,8 @@ pub enum Command {
     DeadLetters(DeadLettersArgs),
     /// Run every pipeline of a folder by its schedule, until stopped.
     Schedule(ScheduleArgs),
+    /// Make a chat link for printed matter, and its QR code.
+    Link(LinkArgs),
     /// Print shell completions.
     Completions { shell: clap_complete::Shell },
 }
@@ -201,6 +203,50 @@ pub struct ForgetArgs {
     /// Finish what was broken off.
     #[arg(long, conflicts_with_all = ["who", "dry_run"])]
     pub resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LinkArgs {
+    /// Where the chat is.
+    #[arg(long)]
+    pub messenger: Messenger,
+    /// The number, bot, page or community, as in the messenger's own links.
+    #[arg(long)]
+    pub account: String,
+    /// What the link stands for: what it is printed on.
+    #[arg(long)]
+    pub campaign: String,
+    /// What the person says first.
+    #[arg(long)]
+    pub text: Option<String>,
+    /// A QR code: a file for SVG, or - for the terminal; may be given several times.
+    #[arg(long, value_name = "FILE.svg|-", allow_hyphen_values = true)]
+    pub qr: Vec<String>,
+    /// The list of printed links, which a pipeline reads.
+    #[arg(long, value_name = "FILE", default_value = "links.csv")]
+    pub links: PathBuf,
+    /// Currency of the costs in the list (ISO 4217).
+    #[arg(long, value_name = "CODE", default_value = "RUB", value_parser = currency)]
+    pub currency: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Messenger {
+    Whatsapp,
+    /// A bot.
+    Telegram,
+    TelegramPerson,
+    Viber,
+    Vk,
+    Messenger,
+    Instagram,
+}
+
+fn currency(text: &str) -> Result<String, String> {
+    match text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
+        true => Ok(text.to_owned()),
+        false => Err("three capital letters are needed, e.g. RUB".into()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod explain;
 mod forget;
 mod identity;
 mod init;
+mod link;
 mod preview;
 mod query;
 mod run;
@@ -63,6 +64,7 @@ pub async fn run(command: Command, output: &Output) -> u8 {
         Command::Runs(args) => runs::run(&args, output).await,
         Command::DeadLetters(args) => dead_letters::run(&args, output).await,
         Command::Schedule(args) => schedule::run(&args, output).await,
+        Command::Link(args) => link::run(&args, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "throughline", &mut std::io::stdout());
             Ok(exit::DONE)
