@@ -452,6 +452,13 @@ async fn the_tracker_s_visits_pages_and_clicks() {
                     json!({"visitor": "V2", "token": VisitToken::from_number(5).unwrap().to_string()})
                 )]),
             ),
+            // As the receiver hands events on: each alone.
+            event(
+                "g",
+                "page",
+                3_598_000,
+                json!({"visitor": "V2", "token": VisitToken::from_number(5).unwrap().to_string(), "sent": AT_MS + 3_600_000}),
+            ),
             beacon(
                 0,
                 json!([
@@ -469,7 +476,7 @@ async fn the_tracker_s_visits_pages_and_clicks() {
         &json!([
             {"visit_id": format!("site:V1:{}", token()), "token": token(), "started_at": "2026-09-01T09:59:57Z", "account": "shop.example",
              "source": "yandex", "campaign": "c1", "keyword": "диван", "yclid": "77", "ym_client_id": "167", "hits": 1, "duration_s": 2, "device": "desktop"},
-            {"started_at": "2026-09-01T09:59:55Z", "hits": 1, "source": "yandex"},
+            {"started_at": "2026-09-01T09:59:55Z", "hits": 2, "duration_s": 3, "source": "yandex"},
         ]),
     );
     let mut hits = tables["hits"].clone();
@@ -479,7 +486,7 @@ async fn the_tracker_s_visits_pages_and_clicks() {
         &json!([
             {"hit_id": "site:b", "kind": "page", "visit_id": format!("site:V1:{}", token()), "token": null},
             {"hit_id": "site:c", "kind": "messenger_link", "token": token(), "url": "https://wa.me/7999?text=x"},
-            {"hit_id": "site:d", "at": "2026-09-01T09:59:55Z"},
+            {"hit_id": "site:d", "at": "2026-09-01T09:59:55Z"}, {"hit_id": "site:g", "at": "2026-09-01T09:59:58Z"},
         ]),
     );
     assert_eq!(tables["identity_edges"].len(), 2);
