@@ -238,7 +238,9 @@ pub enum Messenger {
     TelegramPerson,
     Viber,
     Vk,
-    Messenger,
+    /// Of Facebook.
+    #[value(name = "messenger")]
+    Facebook,
     Instagram,
 }
 

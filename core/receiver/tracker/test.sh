@@ -1,6 +1,6 @@
 #!/bin/sh
 # The tracker's size, and its behaviour in a real Chromium. Installs what it needs: Debian's chromium, and
-# playwright-core in a folder of its own; where neither can be had (no network) it says SKIPPED.
+# playwright-core and jsqr in a folder of their own; where neither can be had (no network) it says SKIPPED.
 #
 #   core/receiver/tracker/test.sh [part of a test's name]
 set -eu
@@ -38,8 +38,12 @@ export CHROMIUM
 command -v node >/dev/null || skip "no node"
 command -v npm >/dev/null || skip "no npm"
 modules="${TRACKER_NODE_MODULES:-${TMPDIR:-/tmp}/throughline-tracker-$(id -u)}"
-if [ ! -d "$modules/node_modules/playwright-core" ]; then
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$modules" playwright-core@1.65.1 \
-        >"$work/npm.log" 2>&1 || skip "npm cannot install playwright-core: $(why "$work/npm.log")"
+if [ ! -d "$modules/node_modules/playwright-core" ] || [ ! -d "$modules/node_modules/jsqr" ]; then
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$modules" playwright-core@1.65.1 jsqr@1.4.0 \
+        >"$work/npm.log" 2>&1 || skip "npm cannot install playwright-core and jsqr: $(why "$work/npm.log")"
 fi
-PLAYWRIGHT_FROM="$modules/" node "$here/tests/browser.mjs" "$@"
+
+# A printed link, for a reader of QR codes to read.
+(cd "$here/../../.." && cargo run -q -p throughline -- link --messenger whatsapp --account 79990001122 \
+    --campaign poster --text 'Здравствуйте! مرحبا' --links "$work/links.csv" --qr "$work/poster.svg" --json) >"$work/link.json"
+PRINTED="$work" MODULES_FROM="$modules/" node "$here/tests/browser.mjs" "$@"

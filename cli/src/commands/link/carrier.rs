@@ -31,7 +31,7 @@ impl Messenger {
             Self::Telegram | Self::TelegramPerson => "telegram",
             Self::Viber => "viber",
             Self::Vk => "vk",
-            Self::Messenger => "facebook",
+            Self::Facebook => "facebook",
             Self::Instagram => "instagram",
         }
     }
@@ -69,7 +69,7 @@ pub fn link(messenger: Messenger, account: &str, campaign: &str, text: Option<&s
             let link = format!("https://vk.me/{}{community}?ref=", if number { "club" } else { "" });
             hidden(&link, "ref", campaign, text, false)
         }
-        Messenger::Messenger => {
+        Messenger::Facebook => {
             hidden(&format!("https://m.me/{}?ref=", name(account, "_.-")?), "ref", campaign, text, true)
         }
         Messenger::Instagram => {
@@ -191,7 +191,7 @@ mod tests {
             ),
             (Vk, "shop.moscow", None, "https://vk.me/shop.moscow?ref=spring-poster"),
             (Vk, "-123456", None, "https://vk.me/club123456?ref=spring-poster"),
-            (Messenger::Messenger, "shop", Some(" "), "https://m.me/shop?ref=spring-poster"),
+            (Messenger::Facebook, "shop", Some(" "), "https://m.me/shop?ref=spring-poster"),
             (Instagram, "shop_insta", None, "https://ig.me/m/shop_insta?ref=spring-poster"),
         ] {
             assert_eq!(made(messenger, account, text), want);

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { CSP, site } from './site.mjs';
 import { CASES } from './cases.mjs';
 
-const { chromium } = createRequire(process.env.PLAYWRIGHT_FROM)('playwright-core');
+const { chromium } = createRequire(process.env.MODULES_FROM)('playwright-core');
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [

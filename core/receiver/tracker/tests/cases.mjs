@@ -1,5 +1,7 @@
 // What the tracker must do. Each: a name, the test, and which errors on the console are part of it.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ACCOUNTS, LINKS } from './links.mjs';
 import { CSP, escape, page } from './site.mjs';
@@ -396,6 +398,23 @@ export const CASES = [
     if (process.env.TRACKER_SCREENSHOTS) {
       for (const [name, on] of [['en', landing], ['ar', ar]]) await on.screenshot({ path: `${process.env.TRACKER_SCREENSHOTS}/landing-${name}.png` });
     }
+  }],
+
+  ['the QR code of a printed link is read as the link', async ({ context }) => {
+    const svg = readFileSync(`${process.env.PRINTED}/poster.svg`, 'utf8');
+    const { link, token } = JSON.parse(readFileSync(`${process.env.PRINTED}/link.json`, 'utf8'));
+    const on = await context.newPage();
+    const [side, pixels] = await on.evaluate(async svg => {
+      const image = new Image(500, 500);
+      image.src = 'data:image/svg+xml,' + encodeURIComponent(svg);
+      await image.decode();
+      const drawn = new OffscreenCanvas(500, 500).getContext('2d');
+      drawn.drawImage(image, 0, 0, 500, 500);
+      return [500, Array.from(drawn.getImageData(0, 0, 500, 500).data)];
+    }, svg);
+    const read = createRequire(process.env.MODULES_FROM)('jsqr')(Uint8ClampedArray.from(pixels), side, side);
+    assert.equal(read?.data, link);
+    assert.equal(new URL(link).searchParams.get('text'), `Здравствуйте! مرحبا [ID:${token}]`);
   }],
 
   ['the policy of the tests is as strict as promised', async ({ shop, open }) => {
