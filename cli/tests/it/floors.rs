@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("throughline-connectors", 2),
     ("throughline-sinks", 2),
     ("throughline-engine", 3),
+    ("throughline-receiver", 3),
     ("throughline", 4),
     ("company", 0),
 ];
@@ -32,6 +33,9 @@ const NEVER: &[(&str, &str)] = &[
     ("throughline-attribution", "reqwest"),
     ("throughline-engine", "throughline-connectors"),
     ("throughline-engine", "throughline-sinks"),
+    ("throughline-receiver", "datafusion"),
+    ("throughline-receiver", "throughline-connectors"),
+    ("throughline-receiver", "reqwest"),
     ("company", "throughline-core"),
 ];
 

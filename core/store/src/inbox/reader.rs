@@ -146,6 +146,46 @@ impl InboxReader {
         self.advance(source, reader, 0)
     }
 
+    /// The next delivery gets a number behind `seq`: an older inbox that was restored from a backup must not give
+    /// again the numbers of deliveries that were read from the newer one. Before receiving begins.
+    pub fn skip_to(&self, seq: i64) -> Result<()> {
+        let work = || {
+            let done = self
+                .conn
+                .execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'deliveries'", [seq])?;
+            if done == 0 {
+                self.conn
+                    .execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?1)", [seq])?;
+            }
+            Ok(())
+        };
+        work().map_err(|e| told(e, &self.path))
+    }
+
+    /// As [`InboxReader::register`], and writes nothing for a reader that is known.
+    pub fn register_once(&self, source: &str, reader: &str) -> Result<()> {
+        match self.cursor(source, reader)? {
+            Some(_) => Ok(()),
+            None => self.register(source, reader),
+        }
+    }
+
+    /// How far a reader is; 0 for one that is not known.
+    pub fn position(&self, source: &str, reader: &str) -> Result<i64> {
+        Ok(self.cursor(source, reader)?.unwrap_or(0))
+    }
+
+    fn cursor(&self, source: &str, reader: &str) -> Result<Option<i64>> {
+        self.conn
+            .query_row(
+                "SELECT seq FROM readers JOIN sources ON sources.id = source WHERE name = ?1 AND reader = ?2",
+                [source, reader],
+                |r| r.get(0),
+            )
+            .optional()
+            .map_err(|e| told(e, &self.path))
+    }
+
     /// What comes up to `seq` is stored elsewhere for good. A reader never goes back.
     pub fn advance(&self, source: &str, reader: &str, seq: i64) -> Result<()> {
         let work = || {

@@ -1,0 +1,10 @@
+//! The receiver over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bytes;
+mod edge;
+mod hooks;
+mod kill;
+mod outlet;
+mod sites;
+mod support;
