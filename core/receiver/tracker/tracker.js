@@ -173,7 +173,7 @@ const rewrite = (href, phrase) => {
     ({ messenger, original, href: m[1] + (place || web) + '?' + query.join('&') + (m[5] || '') });
   /* The link's own text, else the phrase, cut to keep the link under 2000. */
   const text = (messenger, place) => {
-    const chars = Array.from((get('text').replace(MARK, '') || phrase).slice(0, 4000));
+    const chars = Array.from(get('text').replace(MARK, '') || phrase).slice(0, 2000);
     for (;;) {
       const said = chars.join('');
       set('text', said + (/\S$/.test(said) ? ' ' : '') + '[ID:' + token + ']');

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ACCOUNTS, LINKS } from './links.mjs';
-import { CSP, escape, page } from './site.mjs';
+import { CSP, escape, page, site } from './site.mjs';
 
 const [T, T2] = ['HHR3D1196WD', 'P3CA02H73HV'];
 const ALL = { tag: ACCOUNTS };
@@ -71,7 +71,7 @@ export const CASES = [
   }],
 
   ['a long text is cut between characters, the link stays under 2000', async ({ shop, open }) => {
-    const long = '😀Здравствуйте '.repeat(40);
+    const long = 'a' + '😀Здравствуйте '.repeat(400);
     shop.put('/', page({ tag: { ...ACCOUNTS, 'data-text': long }, body: a('https://wa.me/79990001122') + a('https://wa.me/79990001122?text=' + encodeURIComponent(long)) }));
     for (const href of await hrefs(await open('/'))) {
       assert.ok(href.length < 2000 && href.length > 1950, String(href.length));
@@ -270,6 +270,26 @@ export const CASES = [
     await arrived(shop, 'visit', 'page', 'page');
     assert.equal(await again.evaluate(() => throughline.token()), T);
   }, /Failed to load resource/],
+
+  ['a receiver on another host, without asking for permission first', async ({ shop, open }) => {
+    const receiver = await site();
+    receiver.allowed.origin = shop.url;
+    shop.put('/', page({ tag: { ...ACCOUNTS, 'data-endpoint': `${receiver.url}/site/shop/events` }, body: a('https://t.me/shop_bot', 'id="tg"') }),
+      CSP.replace("connect-src 'self'", `connect-src ${receiver.url}`));
+    const on = await open('/');
+    await on.click('#tg');
+    await until('the queue is empty', async () => JSON.parse(await stored(on)).q.length === 0);
+    assert.deepEqual([kinds(receiver), receiver.others, shop.posts.length], [['visit', 'page', 'click'], [], 0]);
+    receiver.close();
+  }],
+
+  ['consent that was not required is told once', async ({ shop, open }) => {
+    shop.put('/', page(ALL));
+    for (const on of [await open('/'), await open('/')]) await on.evaluate(() => { throughline.consent(true); throughline.consent(true); });
+    await until('three events', () => shop.events().length >= 4);
+    await pause(500);
+    assert.deepEqual(kinds(shop).sort(), ['consent', 'page', 'page', 'visit']);
+  }],
 
   ['what is refused for good is given up', async ({ shop, open }) => {
     shop.put('/', page(ALL));

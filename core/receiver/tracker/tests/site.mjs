@@ -20,8 +20,11 @@ export async function site() {
   const posts = []; // { body, type, answered }
   // What the next posts get in place of 204: a status, or 'cut' for a connection that breaks.
   const answers = [];
+  const others = []; // Methods that no tracker needs.
+  const allowed = {}; // The other site that may send.
   const server = createServer((request, response) => {
     const path = request.url.split('?')[0];
+    if (!['GET', 'POST'].includes(request.method)) others.push(request.method);
     if (request.method === 'POST') {
       const parts = [];
       request.on('data', part => parts.push(part));
@@ -30,7 +33,7 @@ export async function site() {
         const body = Buffer.concat(parts).toString('utf8');
         posts.push({ body, answer, type: request.headers['content-type'], cookie: request.headers.cookie });
         if (answer === 'cut') return request.socket.destroy();
-        response.writeHead(answer).end();
+        response.writeHead(answer, { 'access-control-allow-origin': allowed.origin ?? 'null' }).end();
       });
       return;
     }
@@ -47,7 +50,9 @@ export async function site() {
     url: `http://127.0.0.1:${server.address().port}`,
     posts,
     answers,
-    put: (path, body) => pages.set(path, { type: 'text/html', body }),
+    others,
+    allowed,
+    put: (path, body, csp) => pages.set(path, { type: 'text/html', body, csp }),
     // Events that were answered with 204, each id once, in the order of their first coming.
     events() {
       const seen = new Map();
