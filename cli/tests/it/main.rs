@@ -18,6 +18,5 @@ mod history;
 mod link;
 mod paths;
 mod quickstart;
-mod serve;
 mod studio;
 mod truth;
