@@ -128,6 +128,7 @@ const send = leaving => {
   let body = '', size = 100;
   for (const e of read().q) {
     if (leaving ? flown[e.id] : busy) continue;
+    e.sent = Date.now();
     e.ga_client_id = e.ga_client_id || cookie(/(?:^|; *)_ga=GA\d\.[-\d]+\.(\d+\.\d+)/);
     e.ym_client_id = e.ym_client_id || cookie(/(?:^|; *)_ym_uid=(\d+)/);
     /* Half a character, at a cut, is no JSON to strict readers. */
@@ -138,7 +139,7 @@ const send = leaving => {
     body += (body && ',') + text;
   }
   if (!body) return;
-  body = '{"v":1,"sent":' + Date.now() + ',"events":[' + body + ']}';
+  body = '{"v":1,"events":[' + body + ']}';
   /* A beacon has no answer: what it took is sent again by this page or the next. */
   if (leaving) return navigator.sendBeacon && navigator.sendBeacon(endpoint, body) && Object.assign(flown, sent);
   busy = true;
