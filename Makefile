@@ -8,6 +8,7 @@ test:
 	cargo test --workspace --quiet
 	sh examples/prepared-data/test.sh
 	sh examples/company/third-party/test.sh
+	sh core/receiver/tracker/test.sh
 
 lint:
 	cargo fmt --all --check

@@ -39,7 +39,7 @@ SELECT 'site:' || c.visitor || ':' || bare_token(c.token)                       
        coalesce(json_text(c.click_ids, 'gclid'), json_text(c.click_ids, 'gbraid'), json_text(c.click_ids, 'wbraid'))
                                                                                    AS gclid,
        json_text(c.click_ids, 'fbclid')                                            AS fbclid,
-       c.device                                                                    AS device,
+       CASE c.device WHEN 'mobile' THEN 'phone' ELSE c.device END                  AS device,
        c.os                                                                        AS os,
        c.screen                                                                    AS screen,
        c.language                                                                  AS language,
