@@ -71,6 +71,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Make a chat link for printed matter, and its QR code.
     Link(LinkArgs),
+    /// Take webhooks and the events of sites, until stopped.
+    Serve(ServeArgs),
     /// Print shell completions.
     Completions { shell: clap_complete::Shell },
 }
@@ -317,4 +319,11 @@ pub enum DeadLettersCommand {
 pub struct ScheduleArgs {
     /// A folder of pipeline files, or one file.
     pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Pipeline files that share a state folder; one of them has a [receiver].
+    #[arg(default_value = "pipeline.toml")]
+    pub files: Vec<PathBuf>,
 }

@@ -13,6 +13,7 @@ mod query;
 mod run;
 mod runs;
 mod schedule;
+mod serve;
 mod test;
 
 use clap::CommandFactory;
@@ -65,6 +66,7 @@ pub async fn run(command: Command, output: &Output) -> u8 {
         Command::DeadLetters(args) => dead_letters::run(&args, output).await,
         Command::Schedule(args) => schedule::run(&args, output).await,
         Command::Link(args) => link::run(&args, output),
+        Command::Serve(args) => serve::run(&args, output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "throughline", &mut std::io::stdout());
             Ok(exit::DONE)

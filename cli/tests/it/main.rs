@@ -18,5 +18,6 @@ mod history;
 mod link;
 mod paths;
 mod quickstart;
+mod serve;
 mod studio;
 mod truth;

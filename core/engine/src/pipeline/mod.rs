@@ -12,6 +12,7 @@ mod document;
 mod endpoint;
 mod hashing;
 mod plan;
+mod receiver;
 mod report;
 mod schema;
 mod secrets;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use throughline_core::{DynSink, DynSource, Place, Redactor};
 
 pub use plan::check_sql;
+pub use receiver::{HookSettings, LimitSettings, ReceiverSettings, SiteSettings, VerifyKind};
 pub use schema::schema;
 pub(crate) use section::Section;
 pub use settings::EngineSettings;
@@ -59,6 +61,8 @@ pub struct Pipeline {
     pub schedule: Option<Schedule>,
     pub http: HttpSettings,
     pub engine: EngineSettings,
+    /// `[receiver]`, for `throughline serve`.
+    pub receiver: Option<ReceiverSettings>,
     pub sources: Vec<SourceEntry>,
     pub attribution: throughline_attribution::Settings,
     /// In the order they must run: each after all it reads.
@@ -191,6 +195,7 @@ fn read(
     let secrets = secrets::Secrets::new(options.env, base_dir, replayed, report, redactor);
     let http = settings::http(http, &secrets);
     let engine = settings::engine(top.table("engine", "[engine]"));
+    let receiver = receiver::read(&top, &secrets);
     let sources = endpoint::sources(&top, registry, &secrets);
     let attribution = attribution::read(top.value("attribution"), &secrets);
     let transforms = transform::read(&top, base_dir);
@@ -212,6 +217,7 @@ fn read(
         schedule,
         http: http?,
         engine,
+        receiver,
         sources,
         attribution: attribution?,
         transforms: transforms.list,

@@ -20,6 +20,7 @@ pub fn schema(registry: &Registry) -> Json {
     let source = endpoint("source", source_keys(), sources, &mut defs);
     let sink = endpoint("sink", sink_keys(), sinks, &mut defs);
     let attribution = adopt("attribution", attribution, &mut defs);
+    let receiver = adopt("receiver", schemars::schema_for!(super::ReceiverSettings).to_value(), &mut defs);
     let http = adopt("http", schemars::schema_for!(super::HttpSettings).to_value(), &mut defs);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -32,6 +33,7 @@ pub fn schema(registry: &Registry) -> Json {
             "schedule": schedule(),
             "http": http,
             "engine": engine(),
+            "receiver": receiver,
             "source": { "type": "array", "items": source, "description": "Where data comes from." },
             "attribution": attribution,
             "transform": { "type": "array", "items": transform(), "description": "SQL of your own, one SELECT each." },

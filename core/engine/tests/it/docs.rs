@@ -51,7 +51,7 @@ fn every_key_is_documented() {
         .map(|p| std::fs::read_to_string(docs.join(p)).unwrap())
         .concat();
     let schema = throughline_engine::pipeline::schema(&registry());
-    for section in ["pipeline", "schedule", "http", "engine", "transform", "test"] {
+    for section in ["pipeline", "schedule", "http", "engine", "receiver", "transform", "test"] {
         let about = &schema["properties"][section];
         let about = if about["items"].is_object() { &about["items"] } else { about };
         let about = match about["$ref"].as_str() {

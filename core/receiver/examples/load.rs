@@ -1,0 +1,147 @@
+//! How many durable webhooks a second, and how long each waits: the receiver beside a server of the same
+//! library that keeps nothing, in one run, with the load's own threads on the same machine.
+//!
+//! `cargo run --release -p throughline-receiver --example load [SECONDS]`
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, Mac};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use sha2::Sha256;
+use throughline_core::{Secret, SystemClock};
+use throughline_receiver::{Hook, Limits, Receiver, Settings, Verify, outlet};
+use throughline_store::inbox::{INBOX_FILE, Inbox, InboxOptions, InboxReader, Retention};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+const KEY: &[u8] = b"test_app_secret";
+
+fn main() {
+    let seconds = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(5);
+    tokio::runtime::Runtime::new().unwrap().block_on(run(Duration::from_secs(seconds)));
+}
+
+async fn run(time: Duration) {
+    let nothing = nothing_kept().await;
+    println!("{:<24} {:>5} {:>10} {:>9} {:>9}", "server", "conns", "events/s", "p50 ms", "p99 ms");
+    for connections in [1, 32, 256] {
+        show("no-op", connections, &load(nothing, connections, time).await, time);
+        let folder = tempfile::tempdir().unwrap();
+        let options = InboxOptions {
+            retention: Retention { keep: Some(Duration::ZERO), ..Retention::default() },
+            upkeep_every: Duration::from_secs(1),
+            ..InboxOptions::default()
+        };
+        let inbox = Inbox::open(folder.path().join(INBOX_FILE), options).unwrap();
+        let verify = Verify::Meta { app_secret: Secret::new("test_app_secret"), verify_token: None };
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            metrics_listen: None,
+            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+            hooks: vec![Hook { source: "wa".into(), verify }],
+            sites: Vec::new(),
+            limits: Limits::default(),
+        };
+        let server = Receiver::bind(settings, inbox.clone(), Arc::new(SystemClock)).await.unwrap();
+        let address = server.addresses().0.unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(stop.clone()));
+        let (done, files) = (CancellationToken::new(), folder.path().join("inbox"));
+        let handing_on = tokio::spawn(outlet(inbox.clone(), vec!["wa".into()], files, done.clone()));
+        let times = load(address, connections, time).await;
+        show("durable, handed on", connections, &times, time);
+        stop.cancel();
+        serving.await.unwrap();
+        done.cancel();
+        handing_on.await.unwrap();
+        // What was acknowledged is there: a fast answer that keeps nothing would be easy.
+        let last = InboxReader::open(inbox.path()).unwrap().state("wa").unwrap().last_seq;
+        assert!(last >= i64::try_from(times.len()).unwrap(), "{last} kept of {}", times.len());
+    }
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
+        println!("peak memory, load included: {}", peak.trim_start_matches("VmHWM:").trim());
+    }
+}
+
+fn show(name: &str, connections: usize, times: &[Duration], time: Duration) {
+    let at = |share: f64| {
+        let place = (times.len() as f64 * share) as usize;
+        times.get(place.min(times.len().saturating_sub(1))).map_or(0.0, |t| t.as_secs_f64() * 1000.0)
+    };
+    let rate = times.len() as f64 / time.as_secs_f64();
+    println!("{name:<24} {connections:>5} {rate:>10.0} {:>9.2} {:>9.2}", at(0.5), at(0.99));
+}
+
+/// Every connection sends the next request when it has the answer; how long each took, sorted.
+async fn load(to: SocketAddr, connections: usize, time: Duration) -> Vec<Duration> {
+    let until = Instant::now() + time;
+    let tasks: Vec<_> = (0..connections).map(|n| tokio::spawn(one(to, n, until))).collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    all.sort_unstable();
+    all
+}
+
+async fn one(to: SocketAddr, connection: usize, until: Instant) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut times = Vec::new();
+    let mut answer = vec![0; 4096];
+    let pad = "x".repeat(950);
+    for n in 0.. {
+        let body = format!(r#"{{"entry":[{{"id":"{connection}.{n}","pad":"{pad}"}}]}}"#);
+        let mut mac = Hmac::<Sha256>::new_from_slice(KEY).unwrap();
+        mac.update(body.as_bytes());
+        let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let request = format!(
+            "POST /hooks/wa HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: sha256={hex}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let begun = Instant::now();
+        if begun >= until {
+            break;
+        }
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut got = 0;
+        // Answers are short and have no body.
+        while !answer[..got].ends_with(b"\r\n\r\n") {
+            let read = stream.read(&mut answer[got..]).await.unwrap();
+            assert!(read > 0, "the server closed the connection");
+            got += read;
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..got]));
+        times.push(begun.elapsed());
+    }
+    times
+}
+
+/// Reads the body and answers.
+async fn nothing_kept() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let _ = request.into_body().collect().await;
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    address
+}
