@@ -1,5 +1,6 @@
 //! The events of one received webhook, each into a row of its own.
 
+use chrono::SecondsFormat;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use throughline_core::{Reject, Secret};
@@ -39,11 +40,8 @@ impl Records for Events {
         let Ok(body) = std::str::from_utf8(&delivery.body) else {
             return reject("the body is no UTF-8".into(), &delivery.body);
         };
-        let mut rows = Rows {
-            received_at: delivery.received_at.map_or(NULL, RawValue::get),
-            place: &item.place,
-            records,
-        };
+        let received_at = delivery.received_at.map_or_else(|| NULL.to_owned(), |at| as_text(at.get()));
+        let mut rows = Rows { received_at: &received_at, place: &item.place, records };
         let taken = match self.split {
             Split::Whole => {
                 rows.push(body, &[]);
@@ -68,6 +66,12 @@ impl Events {
             Proof::None => Ok(()),
         }
     }
+}
+
+/// The moment of receipt as RFC 3339: the receiver writes microseconds since 1970.
+fn as_text(json: &str) -> String {
+    let moment = json.parse::<i64>().ok().and_then(chrono::DateTime::from_timestamp_micros);
+    moment.map_or_else(|| json.to_owned(), |at| json_string(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
 }
 
 struct Rows<'a> {
