@@ -26,16 +26,20 @@ const EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 4000;
 const AT_ONCE_BYTES: usize = 16 << 20;
 
-/// Before receiving begins: numbers that are in the files already are not given again.
+/// Before receiving begins: numbers that are in the files already are not given again, and every source has a
+/// file, so that a run finds one although nothing came yet.
 ///
 /// # Errors
 /// The inbox or a file cannot be read.
 pub fn prepare(inbox: &Inbox, sources: &[String], folder: &Path) -> Result<()> {
     let reader = InboxReader::open(inbox.path())?;
     for source in sources {
-        let written = Out::open(&folder.join(source), &reader)?.last_seq;
-        if written > 0 {
-            reader.skip_to(written)?;
+        let mut out = Out::open(&folder.join(source), &reader)?;
+        if out.last_seq > 0 {
+            reader.skip_to(out.last_seq)?;
+        }
+        if out.file.is_none() {
+            out.next(reader.position(source, READER)? + 1)?;
         }
     }
     Ok(())

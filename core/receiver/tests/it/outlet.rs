@@ -43,6 +43,8 @@ async fn a_delivery_is_a_line() {
     let inbox = Inbox::open(folder.path().join(INBOX_FILE), InboxOptions::default()).unwrap();
     drain(&inbox, &out).await;
     assert!(!out.exists(), "nothing came, so nothing is written");
+    prepare(&inbox, &["wa".into()], &out).unwrap();
+    assert_eq!((files(&out).len(), lines(&out).len()), (1, 0), "but a run finds a file");
     inbox.append(vec![delivery("{\"a\":\"Привет\\n\"}".as_bytes()), delivery(&[0xFF, 0])]).await.unwrap();
     drain(&inbox, &out).await;
     let all = lines(&out);
@@ -57,7 +59,13 @@ async fn a_delivery_is_a_line() {
         assert_eq!(mode & 0o777, 0o600);
     }
     drain(&inbox, &out).await;
-    assert_eq!(lines(&out).len(), 2);
+    assert_eq!((files(&out).len(), lines(&out).len()), (1, 2));
+    // The files are taken away: what was in them is not written again, what comes is.
+    std::fs::remove_dir_all(&out).unwrap();
+    inbox.append(vec![delivery(b"3")]).await.unwrap();
+    prepare(&inbox, &["wa".into()], &out).unwrap();
+    drain(&inbox, &out).await;
+    assert_eq!(lines(&out).iter().map(|l| l["seq"].as_i64().unwrap()).collect::<Vec<_>>(), [3]);
 }
 
 #[tokio::test]
