@@ -184,12 +184,18 @@ def markov():
         raise SystemExit(compared.code)
 
 
+def receive():
+    says("== Webhooks received, durable before they are answered (core/receiver/examples/load.rs)")
+    says(subprocess.run([RELEASE / "examples" / "load", "10"], check=True, capture_output=True, text=True).stdout.strip())
+
+
 PARTS = {
     "columns": columns,
     "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
     "land-all": lambda: land("", f"amoCRM with {LEADS} leads, all streams at once"),
     "attribution": attribution,
     "markov": markov,
+    "receive": receive,
 }
 
 if __name__ == "__main__":

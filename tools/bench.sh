@@ -1,11 +1,11 @@
 #!/bin/sh
 # Measures, never judges: prints figures of this machine, in one go. docs/performance.md says what they mean.
-#   LEADS=1000000 VISITS=200000 sh tools/bench.sh [columns] [land] [land-all] [attribution] [markov]
+#   LEADS=1000000 VISITS=200000 sh tools/bench.sh [columns] [land] [land-all] [attribution] [markov] [receive]
 set -eu
 cd "$(dirname "$0")/.."
 # In one go, so that nothing is built with two sets of features.
 cargo build --release --locked --bins --examples \
-    -p throughline -p company -p throughline-connectors -p throughline-attribution
+    -p throughline -p company -p throughline-connectors -p throughline-attribution -p throughline-receiver
 . tools/python.sh
 # What tools/markov.py compares with.
 "$PYTHON" -c 'import ChannelAttribution' >/dev/null 2>&1 ||

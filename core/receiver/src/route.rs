@@ -120,7 +120,7 @@ async fn hook<B: Body<Data = Bytes>>(
     if head.method != Method::POST {
         return reject(answer::method_not_allowed("POST"), "method");
     }
-    let body = match take_body(state, &head.headers, body, state.settings.limits.body_bytes).await {
+    let mut body = match take_body(state, &head.headers, body, state.settings.limits.body_bytes).await {
         Ok(body) => body,
         Err((answer, reason)) => return reject(answer, reason),
     };
@@ -131,6 +131,10 @@ async fn hook<B: Body<Data = Bytes>>(
         Checked::Bad(reason) => return forbidden(reason),
     };
     add(&counts.verified, 1);
+    if let Verify::Vk { secret, .. } = verify {
+        // It has proved the delivery; kept, it would only be a secret in clear.
+        blank(&mut body, secret.expose().as_bytes());
+    }
     let secret_header = match verify {
         Verify::Header { name, .. } => name.as_str(),
         _ => "",
@@ -149,6 +153,19 @@ async fn hook<B: Body<Data = Bytes>>(
             (accepted(verify), "accepted")
         }
         Err(told) => told,
+    }
+}
+
+/// Puts stars in the place of `secret`, wherever it stands.
+fn blank(body: &mut [u8], secret: &[u8]) {
+    let mut at = 0;
+    while let Some(window) = body.get_mut(at..at + secret.len()).filter(|w| !w.is_empty()) {
+        if window == secret {
+            window.fill(b'*');
+            at += secret.len();
+        } else {
+            at += 1;
+        }
     }
 }
 
@@ -337,4 +354,18 @@ fn headers_json(headers: &HeaderMap, kept: impl Fn(&str) -> bool) -> String {
         object.insert(name.as_str().to_owned(), value);
     }
     serde_json::Value::Object(object).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blank;
+
+    #[test]
+    fn a_secret_is_blanked_wherever_it_stands() {
+        let mut body = br#"{"secret":"aab","text":"aaab"}"#.to_vec();
+        blank(&mut body, b"aab");
+        assert_eq!(body, br#"{"secret":"***","text":"a***"}"#);
+        blank(&mut body, b"");
+        blank(&mut [], b"x");
+    }
 }
