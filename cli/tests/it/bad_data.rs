@@ -65,8 +65,10 @@ fn schemas_that_drift_fail_nothing_and_lose_nothing() {
         "price_decimal",
         "empty_list_for_null",
     ];
-    let rules: Vec<String> =
-        variants.iter().map(|v| format!("drift:variant={v},page=3,path=/api/v4/leads")).collect();
+    let rules: Vec<String> = variants
+        .iter()
+        .map(|v| format!("drift:variant={v},page=3,path=/api/v4/leads?with=contacts"))
+        .collect();
     studio.faults(&rules.iter().map(String::as_str).collect::<Vec<_>>());
     let report = studio.json(&["run"], 0);
     assert_eq!(report["status"], "succeeded", "{report:#}");
@@ -105,7 +107,7 @@ fn a_price_that_becomes_text_is_the_same_price() {
     let studio = company();
     let expected = undisturbed(&studio);
     studio.write_pipeline(&crm());
-    studio.faults(&["drift:variant=price_text,page=3,path=/api/v4/leads"]);
+    studio.faults(&["drift:variant=price_text,page=3,path=/api/v4/leads?with=contacts"]);
     let report = studio.json(&["run"], 0);
     assert_eq!(report["dead_letters"], 0, "{report:#}");
     assert!(notices(&report, "leads").iter().any(|n| n["code"] == "schema_widened"), "{report:#}");

@@ -14,7 +14,8 @@ use crate::reply::lock;
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub kind: String,
-    /// Only requests whose path contains this.
+    /// Only requests whose path with query contains this. Streams that read one path at the same time are
+    /// told apart by their queries; without them, which of them a count falls on is a matter of chance.
     #[serde(default)]
     pub path: String,
     /// Fires on each n-th of them.
@@ -219,10 +220,11 @@ impl Faults {
     }
 
     /// The faults that fire on this request; counts it for every rule it fits.
-    pub fn on(&self, path: &str) -> Vec<Fault> {
+    pub fn on(&self, path: &str, query: &str) -> Vec<Fault> {
         let mut out = Vec::new();
+        let whole = format!("{path}?{query}");
         for a in lock(&self.0).iter_mut() {
-            if !path.contains(&a.rule.path) {
+            if !whole.contains(&a.rule.path) {
                 continue;
             }
             a.seen += 1;
@@ -267,9 +269,9 @@ mod tests {
             Rule::parse("429:every=3,path=/leads,times=2").unwrap(),
             Rule::parse("cut:at=1+4,percent=10").unwrap(),
         ]);
-        let fired: Vec<usize> = (0..10).map(|_| f.on("/api/v4/leads").len()).collect();
+        let fired: Vec<usize> = (0..10).map(|_| f.on("/api/v4/leads", "page=1").len()).collect();
         assert_eq!(fired, [1, 0, 1, 1, 0, 1, 0, 0, 0, 0]);
-        assert!(f.on("/api/v4/users").is_empty());
+        assert!(f.on("/api/v4/users", "").is_empty());
         assert_eq!(f.by_kind()["status"], 2);
     }
 
@@ -277,11 +279,20 @@ mod tests {
     fn other_paths_do_not_bring_a_drift_forward() {
         let f = Faults::default();
         f.set(vec![Rule::parse("drift:variant=price_text,page=2,path=/api/v4/leads").unwrap()]);
-        let late = |path| matches!(f.on(path)[..], [Fault::Drift { late: true, .. }]);
+        let late = |path| matches!(f.on(path, "")[..], [Fault::Drift { late: true, .. }]);
         assert_eq!(
             ["/api/v4/leads/pipelines", "/api/v4/leads", "/api/v4/leads", "/api/v4/leads"].map(late),
             [false, false, true, true]
         );
+    }
+
+    #[test]
+    fn streams_on_one_path_are_told_apart() {
+        let f = Faults::default();
+        f.set(vec![Rule::parse("429:at=1,path=leads?with=only_deleted").unwrap()]);
+        let fired = ["with=contacts", "with=only_deleted", "with=only_deleted"]
+            .map(|query| f.on("/api/v4/leads", query).len());
+        assert_eq!(fired, [0, 1, 0]);
     }
 
     #[test]

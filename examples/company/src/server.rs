@@ -304,7 +304,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     if let Some(reply) = server.limit(call.api, seen) {
         return build(&server, reply, None);
     }
-    let faults = server.faults.on(&call.path);
+    let faults = server.faults.on(&call.path, &call.query);
     for f in &faults {
         match f {
             Fault::Slow { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
