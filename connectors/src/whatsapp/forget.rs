@@ -417,11 +417,10 @@ mod tests {
         assert_eq!(without(line.as_bytes(), &who, None), Change::Gone);
         let secret = Secret::new("s");
         let spoken = serde_json::json!({"sender": {"id": "5"}, "text": "звоните 79161234567!"}).to_string();
-        let headers = serde_json::json!({"X-Viber-Content-Signature": "00"});
-        let line = serde_json::json!({"headers": headers, "body": spoken, "received_at": "2026-09-01T00:00:00Z".repeat(5)});
-        let Change::Less(left) = without(line.to_string().as_bytes(), &who, Some(&secret)) else {
-            return;
-        };
+        let headers = serde_json::json!({"X-Viber-Content-Signature": "0".repeat(64)});
+        let line = serde_json::json!({"headers": headers, "body": spoken}).to_string();
+        let Change::Less(left) = without(line.as_bytes(), &who, Some(&secret)) else { panic!("{line}") };
+        assert!(!left.contains("79161234567"), "{left}");
         let read = super::super::inbox::Delivery::read(left.as_bytes()).unwrap();
         super::super::signature::verify_viber(&secret, read.viber_signature.as_deref(), &read.body).unwrap();
     }
