@@ -2,9 +2,9 @@
 //! library that keeps nothing, in one run, with the load's own threads on the same machine.
 //!
 //! `cargo run --release -p throughline-receiver --example load [SECONDS]`
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,52 +25,57 @@ use tokio_util::sync::CancellationToken;
 
 const KEY: &[u8] = b"test_app_secret";
 
-fn main() {
+type Done<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Done {
     let seconds = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(5);
-    tokio::runtime::Runtime::new().unwrap().block_on(run(Duration::from_secs(seconds)));
+    tokio::runtime::Runtime::new()?.block_on(run(Duration::from_secs(seconds)))
 }
 
-async fn run(time: Duration) {
-    let nothing = nothing_kept().await;
+async fn run(time: Duration) -> Done {
+    let nothing = nothing_kept().await?;
     println!("{:<24} {:>5} {:>10} {:>9} {:>9}", "server", "conns", "events/s", "p50 ms", "p99 ms");
     for connections in [1, 32, 256] {
-        show("no-op", connections, &load(nothing, connections, time).await, time);
-        let folder = tempfile::tempdir().unwrap();
+        show("no-op", connections, &load(nothing, connections, time).await?, time);
+        let folder = tempfile::tempdir()?;
         let options = InboxOptions {
             retention: Retention { keep: Some(Duration::ZERO), ..Retention::default() },
             upkeep_every: Duration::from_secs(1),
             ..InboxOptions::default()
         };
-        let inbox = Inbox::open(folder.path().join(INBOX_FILE), options).unwrap();
+        let inbox = Inbox::open(folder.path().join(INBOX_FILE), options)?;
         let verify = Verify::Meta { app_secret: Secret::new("test_app_secret"), verify_token: None };
         let settings = Settings {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: "127.0.0.1:0".parse()?,
             metrics_listen: None,
-            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+            trusted_proxies: vec!["127.0.0.1".parse()?],
             hooks: vec![Hook { source: "wa".into(), verify }],
             sites: Vec::new(),
             limits: Limits::default(),
         };
-        let server = Receiver::bind(settings, inbox.clone(), Arc::new(SystemClock)).await.unwrap();
-        let address = server.addresses().0.unwrap();
+        let server = Receiver::bind(settings, inbox.clone(), Arc::new(SystemClock)).await?;
+        let address = server.addresses().0.ok_or("the receiver has no address")?;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(stop.clone()));
         let (done, files) = (CancellationToken::new(), folder.path().join("inbox"));
         let handing_on = tokio::spawn(outlet(inbox.clone(), vec!["wa".into()], files, done.clone()));
-        let times = load(address, connections, time).await;
+        let times = load(address, connections, time).await?;
         show("durable, handed on", connections, &times, time);
         stop.cancel();
-        serving.await.unwrap();
+        serving.await?;
         done.cancel();
-        handing_on.await.unwrap();
+        handing_on.await?;
         // What was acknowledged is there: a fast answer that keeps nothing would be easy.
-        let last = InboxReader::open(inbox.path()).unwrap().state("wa").unwrap().last_seq;
-        assert!(last >= i64::try_from(times.len()).unwrap(), "{last} kept of {}", times.len());
+        let last = InboxReader::open(inbox.path())?.state("wa")?.last_seq;
+        if last < i64::try_from(times.len())? {
+            return Err(format!("{last} kept of {} that were acknowledged", times.len()).into());
+        }
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
         println!("peak memory, load included: {}", peak.trim_start_matches("VmHWM:").trim());
     }
+    Ok(())
 }
 
 fn show(name: &str, connections: usize, times: &[Duration], time: Duration) {
@@ -83,26 +88,26 @@ fn show(name: &str, connections: usize, times: &[Duration], time: Duration) {
 }
 
 /// Every connection sends the next request when it has the answer; how long each took, sorted.
-async fn load(to: SocketAddr, connections: usize, time: Duration) -> Vec<Duration> {
+async fn load(to: SocketAddr, connections: usize, time: Duration) -> Done<Vec<Duration>> {
     let until = Instant::now() + time;
     let tasks: Vec<_> = (0..connections).map(|n| tokio::spawn(one(to, n, until))).collect();
     let mut all = Vec::new();
     for task in tasks {
-        all.extend(task.await.unwrap());
+        all.extend(task.await??);
     }
     all.sort_unstable();
-    all
+    Ok(all)
 }
 
-async fn one(to: SocketAddr, connection: usize, until: Instant) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+async fn one(to: SocketAddr, connection: usize, until: Instant) -> Done<Vec<Duration>> {
+    let mut stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
     let mut times = Vec::new();
     let mut answer = vec![0; 4096];
     let pad = "x".repeat(950);
     for n in 0.. {
         let body = format!(r#"{{"entry":[{{"id":"{connection}.{n}","pad":"{pad}"}}]}}"#);
-        let mut mac = Hmac::<Sha256>::new_from_slice(KEY).unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(KEY)?;
         mac.update(body.as_bytes());
         let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
         let request = format!(
@@ -113,27 +118,31 @@ async fn one(to: SocketAddr, connection: usize, until: Instant) -> Vec<Duration>
         if begun >= until {
             break;
         }
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(request.as_bytes()).await?;
         let mut got = 0;
         // Answers are short and have no body.
         while !answer[..got].ends_with(b"\r\n\r\n") {
-            let read = stream.read(&mut answer[got..]).await.unwrap();
-            assert!(read > 0, "the server closed the connection");
+            let read = stream.read(&mut answer[got..]).await?;
+            if read == 0 {
+                return Err("the server closed the connection".into());
+            }
             got += read;
         }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..got]));
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            return Err(String::from_utf8_lossy(&answer[..got]).into());
+        }
         times.push(begun.elapsed());
     }
-    times
+    Ok(times)
 }
 
 /// Reads the body and answers.
-async fn nothing_kept() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+async fn nothing_kept() -> Done<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            stream.set_nodelay(true).unwrap();
+            let _ = stream.set_nodelay(true);
             let service = service_fn(|request: Request<Incoming>| async move {
                 let _ = request.into_body().collect().await;
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
@@ -143,5 +152,5 @@ async fn nothing_kept() -> SocketAddr {
             );
         }
     });
-    address
+    Ok(address)
 }
