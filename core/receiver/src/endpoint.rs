@@ -21,9 +21,9 @@ pub enum Verify {
     Telegram { secret: Secret },
     /// The member `secret` of the body; `confirmation` is answered with the code.
     Vk { secret: Secret, confirmation: Option<Secret> },
-    /// `Authorization: Bearer ..`: Wazzup, CoMagic, ManyChat.
+    /// `Authorization: Bearer ..`: Wazzup, CoMagic.
     Bearer { token: Secret },
-    /// Any other header with a fixed value: Dialogflow, Botmother.
+    /// Any other header with a fixed value: ManyChat, Dialogflow, Botmother.
     Header { name: String, secret: Secret },
     /// `/hooks/<source>/<secret>`: Chatfuel and whoever can send nothing else.
     Path { secret: Secret },

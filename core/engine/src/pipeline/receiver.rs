@@ -62,8 +62,8 @@ pub enum VerifyKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookSettings {
-    /// `meta` (WhatsApp, Messenger, Instagram), `viber`, `telegram`, `vk`, `bearer` (Wazzup, CoMagic, ManyChat),
-    /// `header` or `path` (Chatfuel, Botmother, Dialogflow and others).
+    /// `meta` (WhatsApp, Messenger, Instagram), `viber`, `telegram`, `vk`, `bearer` (Wazzup, CoMagic),
+    /// `header` or `path` (ManyChat, Chatfuel, Botmother, Dialogflow and others).
     pub verify: VerifyKind,
     /// What the vendor signs with, or sends along: the app's secret of Meta, the bot's token of Viber, the secret
     /// of Telegram and VK, the token behind `Bearer`, the header's value, the last part of the path.
