@@ -125,7 +125,11 @@ impl Source for Webhook {
 
     fn mappings(&self) -> Vec<Mapping> {
         let text = |value: &Option<String>| Param::Text(value.clone());
+        let object = if self.vendor.name == "instagram" { "instagram" } else { "page" };
         let params = vec![
+            ("platform".to_owned(), Param::Text(Some(self.vendor.name.into()))),
+            // Of Meta's webhooks: one app may receive for several of its messengers.
+            ("object".to_owned(), Param::Text(Some(object.into()))),
             ("account".to_owned(), text(&self.settings.account)),
             ("app_id".to_owned(), text(&self.settings.app_id)),
         ];

@@ -4,13 +4,14 @@ use throughline_core::ColumnType::{Bool, Int, Json, Text};
 
 use super::{Proof, Split, Vendor, VendorMapping};
 
-/// A SELECT of a vendor's folder.
+/// A SELECT of a vendor's folder; or its beginning there, which says what was told, and the rest that it shares
+/// with others.
 macro_rules! mapping {
-    ($vendor:literal, $into:literal) => {
+    ($into:literal, $first:literal $(, $then:literal)*) => {
         VendorMapping {
             into: $into,
-            origin: concat!("connectors/src/", $vendor, "/mapping/", $into, ".sql"),
-            sql: include_str!(concat!("../", $vendor, "/mapping/", $into, ".sql")),
+            origin: concat!("connectors/src/", $first $(, " + ", $then)*),
+            sql: concat!(include_str!(concat!("../", $first)) $(, include_str!(concat!("../", $then)))*),
         }
     };
 }
@@ -37,9 +38,9 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("desc", Text),
         ],
         mappings: &[
-            mapping!("viber", "messages"),
-            mapping!("viber", "message_statuses"),
-            mapping!("viber", "consents"),
+            mapping!("messages", "viber/mapping/messages.sql"),
+            mapping!("message_statuses", "viber/mapping/message_statuses.sql"),
+            mapping!("consents", "viber/mapping/consents.sql"),
         ],
     },
     Vendor {
@@ -52,9 +53,9 @@ pub(crate) static VENDORS: [Vendor; 11] = [
         takes_app_id: false,
         columns: &[("type", Text), ("object", Json), ("group_id", Text), ("event_id", Text)],
         mappings: &[
-            mapping!("vk", "messages"),
-            mapping!("vk", "message_statuses"),
-            mapping!("vk", "consents"),
+            mapping!("messages", "vk/mapping/messages.sql"),
+            mapping!("message_statuses", "vk/mapping/message_statuses.sql"),
+            mapping!("consents", "vk/mapping/consents.sql"),
         ],
     },
     Vendor {
@@ -75,9 +76,9 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("my_chat_member", Json),
         ],
         mappings: &[
-            mapping!("telegram", "messages"),
-            mapping!("telegram", "consents"),
-            mapping!("telegram", "identity_edges"),
+            mapping!("messages", "telegram/mapping/messages.sql"),
+            mapping!("consents", "telegram/mapping/consents.sql"),
+            mapping!("identity_edges", "telegram/mapping/identity_edges.sql"),
         ],
     },
     Vendor {
@@ -102,9 +103,9 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("value", Json),
         ],
         mappings: &[
-            mapping!("facebook", "messages"),
-            mapping!("facebook", "message_statuses"),
-            mapping!("facebook", "consents"),
+            mapping!("messages", "facebook/mapping/messages.sql"),
+            mapping!("message_statuses", "facebook/mapping/message_statuses.sql"),
+            mapping!("consents", "facebook/mapping/consents.sql"),
         ],
     },
     Vendor {
@@ -126,7 +127,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("field", Text),
             ("value", Json),
         ],
-        mappings: &[mapping!("instagram", "messages"), mapping!("instagram", "message_statuses")],
+        mappings: &[
+            mapping!("messages", "facebook/mapping/messages.sql"),
+            mapping!("message_statuses", "instagram/mapping/message_statuses.sql"),
+        ],
     },
     Vendor {
         name: "wazzup",
@@ -155,7 +159,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("quotedMessage", Json),
             ("error", Json),
         ],
-        mappings: &[mapping!("wazzup", "messages"), mapping!("wazzup", "message_statuses")],
+        mappings: &[
+            mapping!("messages", "wazzup/mapping/messages.sql"),
+            mapping!("message_statuses", "wazzup/mapping/message_statuses.sql"),
+        ],
     },
     Vendor {
         name: "manychat",
@@ -176,7 +183,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("csat", Int),
             ("ts", Text),
         ],
-        mappings: &[mapping!("manychat", "messages"), mapping!("manychat", "consents")],
+        mappings: &[
+            mapping!("messages", "manychat/mapping/told.sql", "webhook/mapping/builder_messages.sql"),
+            mapping!("consents", "manychat/mapping/told.sql", "webhook/mapping/builder_consents.sql"),
+        ],
     },
     Vendor {
         name: "chatfuel",
@@ -196,7 +206,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("last user freeform input", Text),
             ("csat", Int),
         ],
-        mappings: &[mapping!("chatfuel", "messages"), mapping!("chatfuel", "consents")],
+        mappings: &[
+            mapping!("messages", "chatfuel/mapping/told.sql", "webhook/mapping/builder_messages.sql"),
+            mapping!("consents", "chatfuel/mapping/told.sql", "webhook/mapping/builder_consents.sql"),
+        ],
     },
     Vendor {
         name: "botmother",
@@ -217,7 +230,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("csat", Int),
             ("ts", Text),
         ],
-        mappings: &[mapping!("botmother", "messages"), mapping!("botmother", "consents")],
+        mappings: &[
+            mapping!("messages", "botmother/mapping/told.sql", "webhook/mapping/builder_messages.sql"),
+            mapping!("consents", "botmother/mapping/told.sql", "webhook/mapping/builder_consents.sql"),
+        ],
     },
     Vendor {
         name: "dialogflow",
@@ -240,7 +256,14 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("sessionInfo", Json),
             ("fulfillmentInfo", Json),
         ],
-        mappings: &[mapping!("dialogflow", "messages"), mapping!("dialogflow", "scenario_events")],
+        mappings: &[
+            mapping!("messages", "dialogflow/mapping/turns.sql", "dialogflow/mapping/messages.sql"),
+            mapping!(
+                "scenario_events",
+                "dialogflow/mapping/turns.sql",
+                "dialogflow/mapping/scenario_events.sql"
+            ),
+        ],
     },
     Vendor {
         name: "site",
@@ -271,6 +294,10 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             ("device", Text),
             ("link", Json),
         ],
-        mappings: &[mapping!("site", "visits"), mapping!("site", "hits"), mapping!("site", "identity_edges")],
+        mappings: &[
+            mapping!("visits", "site/mapping/visits.sql"),
+            mapping!("hits", "site/mapping/hits.sql"),
+            mapping!("identity_edges", "site/mapping/identity_edges.sql"),
+        ],
     },
 ];

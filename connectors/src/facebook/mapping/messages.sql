@@ -1,4 +1,4 @@
--- Messages of both directions, presses of buttons, and chats opened by a link or an ad. What a link carried
+-- Messenger and Instagram: messages of both directions, presses of buttons, and chats opened by a link or an ad. What a link carried
 -- may come before the first message, without one: the first message within a day of it carries it on.
 WITH told AS (
     SELECT coalesce(sender, json_text(value, 'sender')) AS sender,
@@ -9,7 +9,7 @@ WITH told AS (
            -- The dashboard's tests are in seconds.
            coalesce(CAST("timestamp" AS BIGINT), json_int(value, 'timestamp') * 1000) AS at_ms
     FROM events
-    WHERE coalesce(object, 'page') = 'page'
+    WHERE coalesce(object, $object) = $object
       AND coalesce(message, postback, referral, json_text(value, 'message'), json_text(value, 'postback'),
                    json_text(value, 'referral')) IS NOT NULL
 ),
@@ -42,10 +42,10 @@ carried AS (
     FROM counted
     WINDOW newest AS (PARTITION BY account, person, messages_before ORDER BY (came IS NULL OR is_echo), at_ms DESC)
 )
-SELECT 'facebook'                                                                        AS platform,
+SELECT $platform                                                                   AS platform,
        coalesce(mid, CASE WHEN is_opening THEN 'opened:' ELSE 'postback:' END || account || ':' || person || ':'
            || CAST(at_ms AS VARCHAR))                                              AS message_id,
-       'facebook:' || account || ':' || person                                           AS conversation_id,
+       $platform || ':' || account || ':' || person                                AS conversation_id,
        unix_ms_to_instant(at_ms)                                                   AS ts,
        CASE WHEN is_echo THEN 'out' ELSE 'in' END                                  AS direction,
        CASE WHEN NOT is_echo THEN 'customer'

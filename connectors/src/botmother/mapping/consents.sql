@@ -1,9 +1,0 @@
-SELECT DISTINCT
-       CASE platform WHEN 'tg' THEN 'telegram' WHEN 'fb' THEN 'facebook' ELSE platform END AS platform,
-       user_id                                                                     AS user_id,
-       coalesce(parse_instant(ts, 'UTC'), parse_instant(received_at, 'UTC'))       AS ts,
-       CASE event WHEN 'unsubscribed' THEN 'opt_out' ELSE 'opt_in' END             AS action,
-       'platform'                                                                  AS method,
-       event                                                                       AS evidence
-FROM events
-WHERE event IN ('subscribed', 'unsubscribed')
