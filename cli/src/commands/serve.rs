@@ -133,6 +133,7 @@ fn verify(hook: &HookSettings) -> Verify {
         VerifyKind::Telegram => Verify::Telegram { secret },
         VerifyKind::Vk => Verify::Vk { secret, confirmation: hook.confirmation.clone() },
         VerifyKind::Bearer => Verify::Bearer { token: secret },
+        VerifyKind::Comagic => Verify::Comagic { secret },
         VerifyKind::Header => Verify::Header { name: hook.header.clone().unwrap_or_default(), secret },
         VerifyKind::Path => Verify::Path { secret },
     }
@@ -157,6 +158,7 @@ fn announce(server: &Receiver, receiver: &ReceiverSettings, folder: &std::path::
         .iter()
         .map(|(name, hook)| match hook.verify {
             VerifyKind::Path => format!("/hooks/{name}/SECRET"),
+            VerifyKind::Comagic => format!("/hooks/{name}/EVENT"),
             _ => format!("/hooks/{name}"),
         })
         .chain(receiver.sites.keys().map(|name| format!("/site/{name}/tracker.js")))

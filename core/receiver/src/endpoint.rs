@@ -21,8 +21,10 @@ pub enum Verify {
     Telegram { secret: Secret },
     /// The member `secret` of the body; `confirmation` is answered with the code.
     Vk { secret: Secret, confirmation: Option<Secret> },
-    /// `Authorization: Bearer ..`: Wazzup, CoMagic.
+    /// `Authorization: Bearer ..`: Wazzup.
     Bearer { token: Secret },
+    /// CoMagic: `Authorization: Bearer ..` or `Basic ..`, and the event in the path, `/hooks/<source>/<event>`.
+    Comagic { secret: Secret },
     /// Any other header with a fixed value: ManyChat, Dialogflow, Botmother.
     Header { name: String, secret: Secret },
     /// `/hooks/<source>/<secret>`: Chatfuel and whoever can send nothing else.
@@ -37,9 +39,21 @@ impl Verify {
             Self::Telegram { .. } => "telegram",
             Self::Vk { .. } => "vk",
             Self::Bearer { .. } => "bearer",
+            Self::Comagic { .. } => "comagic",
             Self::Header { .. } => "header",
             Self::Path { .. } => "path",
         }
+    }
+
+    /// How many parts of a path may stand behind `/hooks/<source>`. One that should not be there is told from
+    /// a hook that does not exist.
+    pub fn path_parts(&self) -> usize {
+        if self.tells_event_by_path() { 3 } else { 1 }
+    }
+
+    /// Whether path and method say what a body is about: they are kept with it.
+    pub fn tells_event_by_path(&self) -> bool {
+        matches!(self, Self::Comagic { .. })
     }
 }
 

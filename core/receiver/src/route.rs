@@ -50,13 +50,18 @@ pub async fn handle<B: Body<Data = Bytes>>(state: &State, peer: IpAddr, request:
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let plain = |answer, note| Done { answer, source: None, note, client };
     let (endpoint, done) = match parts.as_slice() {
-        ["hooks", source, rest @ ..] if rest.len() <= 1 => match state.hooks.get(*source) {
-            Some(endpoint) => (endpoint, hook(state, endpoint, client, rest.first().copied(), request).await),
-            None => {
-                state.nowhere.reject("unknown_source");
-                return plain(answer::not_found(), "unknown_source");
+        ["hooks", source, rest @ ..] => {
+            match state.hooks.get(*source).filter(|e| rest.len() <= e.path_parts()) {
+                Some(endpoint) => {
+                    let rest = (!rest.is_empty()).then(|| rest.join("/"));
+                    (endpoint, hook(state, endpoint, client, rest.as_deref(), request).await)
+                }
+                None => {
+                    state.nowhere.reject("unknown_source");
+                    return plain(answer::not_found(), "unknown_source");
+                }
             }
-        },
+        }
         ["site", source, what @ ("events" | "tracker.js")] => match state.sites.get(*source) {
             Some(endpoint) if *what == "events" => (endpoint, events(state, endpoint, client, request).await),
             Some(endpoint) => (endpoint, tracker(state, endpoint, &request)),
@@ -90,7 +95,7 @@ async fn hook<B: Body<Data = Bytes>>(
     state: &State,
     endpoint: &Endpoint,
     client: IpAddr,
-    path_secret: Option<&str>,
+    rest: Option<&str>,
     request: Request<B>,
 ) -> Told {
     let Kind::Hook(verify) = &endpoint.kind else { return (answer::not_found(), "unknown_source") };
@@ -117,15 +122,16 @@ async fn hook<B: Body<Data = Bytes>>(
             Checked::Good(_) => forbidden("handshake"),
         };
     }
-    if head.method != Method::POST {
-        return reject(answer::method_not_allowed("POST"), "method");
+    let by_path = verify.tells_event_by_path();
+    if head.method != Method::POST && !(by_path && head.method == Method::PATCH) {
+        return reject(answer::method_not_allowed(if by_path { "POST, PATCH" } else { "POST" }), "method");
     }
     let mut body = match take_body(state, &head.headers, body, state.settings.limits.body_bytes).await {
         Ok(body) => body,
         Err((answer, reason)) => return reject(answer, reason),
     };
     add(&counts.received_bytes, body.len());
-    let key = match verify::check_post(verify, &head.headers, path_secret, query, &body) {
+    let key = match verify::check_post(verify, &head.headers, rest, query, &body) {
         Checked::Good(key) => key,
         Checked::Answer(text) => return (answer::text(StatusCode::OK, text), "handshake"),
         Checked::Bad(reason) => return forbidden(reason),
@@ -140,11 +146,13 @@ async fn hook<B: Body<Data = Bytes>>(
         _ => "",
     };
     let kept = |name: &str| !NOT_KEPT.contains(&name) && !name.eq_ignore_ascii_case(secret_header);
+    let path = format!("/{}", rest.unwrap_or_default());
+    let event = [(":method", head.method.as_str()), (":path", path.as_str())];
     let delivery = NewDelivery {
         source: endpoint.source.clone(),
         received_at_us: state.now_us(),
         key,
-        headers: headers_json(&head.headers, kept),
+        headers: headers_json(&head.headers, kept, if by_path { &event } else { &[] }),
         body,
     };
     match append(state, endpoint, vec![delivery]).await {
@@ -174,7 +182,7 @@ fn accepted(verify: &Verify) -> Answer {
     match verify {
         Verify::Vk { .. } => answer::text(StatusCode::OK, "ok"),
         // Builders read the answer into their flow and stop at one that is no JSON.
-        Verify::Header { .. } | Verify::Path { .. } | Verify::Bearer { .. } => {
+        Verify::Header { .. } | Verify::Path { .. } | Verify::Bearer { .. } | Verify::Comagic { .. } => {
             answer::with(StatusCode::OK, "application/json", "{}")
         }
         _ => answer::text(StatusCode::OK, Bytes::new()),
@@ -228,7 +236,7 @@ async fn events<B: Body<Data = Bytes>>(
         return with_cors(answer::text(StatusCode::BAD_REQUEST, "no events\n"), "event");
     }
     add(&counts.verified, found.len());
-    let headers = headers_json(&head.headers, |name| KEPT_OF_SITES.contains(&name));
+    let headers = headers_json(&head.headers, |name| KEPT_OF_SITES.contains(&name), &[]);
     let received_at_us = state.now_us();
     let deliveries = found
         .into_iter()
@@ -341,9 +349,12 @@ async fn append(state: &State, endpoint: &Endpoint, deliveries: Vec<NewDelivery>
     }
 }
 
-/// Headers as a JSON object, in the order they came.
-fn headers_json(headers: &HeaderMap, kept: impl Fn(&str) -> bool) -> String {
+/// Headers as a JSON object, in the order they came, behind `first`, whose names no client can send.
+fn headers_json(headers: &HeaderMap, kept: impl Fn(&str) -> bool, first: &[(&str, &str)]) -> String {
     let mut object = serde_json::Map::new();
+    for (name, value) in first {
+        object.insert((*name).to_owned(), (*value).into());
+    }
     for name in headers.keys().filter(|n| kept(n.as_str())) {
         let values: Vec<serde_json::Value> =
             headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()).into()).collect();

@@ -46,6 +46,16 @@ pub struct State {
     pub tracker_tag: String,
 }
 
+impl Endpoint {
+    /// Of a hook: how many parts of a path may stand behind its name.
+    pub fn path_parts(&self) -> usize {
+        match &self.kind {
+            Kind::Hook(verify) => verify.path_parts(),
+            Kind::Site { .. } => 0,
+        }
+    }
+}
+
 impl State {
     pub fn new(settings: Settings, inbox: Inbox, clock: Arc<dyn Clock>) -> Self {
         let endpoint = |source: &str, kind| {

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 use throughline_core::Secret;
 use throughline_store::inbox::DeliveryHash;
 
-use crate::endpoint::Verify;
+use crate::endpoint::{Verify, is_name};
 
 /// What came of a look at a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,16 @@ pub enum Checked {
     Bad(&'static str),
 }
 
-/// A POST: `path_secret` is what stands behind `/hooks/<source>/`.
+/// A POST: `rest` is what stands behind `/hooks/<source>/`, a secret or the name of an event.
 pub fn check_post(
     verify: &Verify,
     headers: &HeaderMap,
-    path_secret: Option<&str>,
+    rest: Option<&str>,
     query: &str,
     body: &[u8],
 ) -> Checked {
-    // Only where a secret is expected may there be one: a wrong URL should be found at once.
-    if path_secret.is_some() && !matches!(verify, Verify::Path { .. }) {
+    // Only where something is expected may there be something: a wrong URL should be found at once.
+    if rest.is_some() && !matches!(verify, Verify::Path { .. } | Verify::Comagic { .. }) {
         return Checked::Bad("path");
     }
     let whole = || Checked::Good(Some(DeliveryHash::of(body)));
@@ -73,7 +73,8 @@ pub fn check_post(
             Some(given) if same(secret.expose(), given.trim()) => Checked::Good(request_key(headers)),
             Some(_) => Checked::Bad("secret"),
         },
-        Verify::Path { secret } => match path_secret {
+        Verify::Comagic { secret } => comagic(secret, headers, rest, body),
+        Verify::Path { secret } => match rest {
             None => Checked::Bad("no_secret"),
             Some(given) if same(secret.expose(), given) => Checked::Good(request_key(headers)),
             Some(_) => Checked::Bad("secret"),
@@ -126,6 +127,33 @@ fn vk(secret: &Secret, confirmation: Option<&Secret>, body: &[u8]) -> Checked {
             let key = parsed.event_id.filter(|id| !id.is_empty());
             Checked::Good(Some(DeliveryHash::of(key.as_deref().map_or(body, str::as_bytes))))
         }
+    }
+}
+
+/// Chat API callbacks: a bearer token, or `user:password` for Basic.
+fn comagic(secret: &Secret, headers: &HeaderMap, event: Option<&str>, body: &[u8]) -> Checked {
+    use base64::Engine as _;
+    let decoded = |coded: &str| base64::engine::general_purpose::STANDARD.decode(coded).ok();
+    let given = text(headers, "authorization").and_then(|h| h.trim().split_once(' '));
+    let fits = match given.map(|(scheme, given)| (scheme.to_ascii_lowercase(), given.trim())) {
+        Some((scheme, given)) if scheme == "bearer" => same(secret.expose(), given),
+        Some((scheme, given)) if scheme == "basic" => decoded(given)
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .is_some_and(|given| same(secret.expose(), &given)),
+        _ => return Checked::Bad("no_secret"),
+    };
+    if !fits {
+        return Checked::Bad("secret");
+    }
+    match event {
+        Some(event) if event.split('/').all(is_name) => {
+            // A message has a number; a chat may well be closed twice for the same reason.
+            let numbered = matches!(event, "message" | "message/status");
+            Checked::Good(
+                numbered.then(|| DeliveryHash::of(&[event.as_bytes(), b"\n".as_slice(), body].concat())),
+            )
+        }
+        _ => Checked::Bad("path"),
     }
 }
 

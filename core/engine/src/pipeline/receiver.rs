@@ -54,6 +54,7 @@ pub enum VerifyKind {
     Telegram,
     Vk,
     Bearer,
+    Comagic,
     Header,
     Path,
 }
@@ -62,11 +63,11 @@ pub enum VerifyKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookSettings {
-    /// `meta` (WhatsApp, Messenger, Instagram), `viber`, `telegram`, `vk`, `bearer` (Wazzup, CoMagic),
+    /// `meta` (WhatsApp, Messenger, Instagram), `viber`, `telegram`, `vk`, `bearer` (Wazzup), `comagic`,
     /// `header` or `path` (ManyChat, Chatfuel, Botmother, Dialogflow and others).
     pub verify: VerifyKind,
     /// What the vendor signs with, or sends along: the app's secret of Meta, the bot's token of Viber, the secret
-    /// of Telegram and VK, the token behind `Bearer`, the header's value, the last part of the path.
+    /// of Telegram and VK, the token behind `Bearer` (of CoMagic also `user:password`), the header's value, the last part of the path.
     pub secret: Secret,
     /// `meta`: the verify token of the handshake, as typed into the app's settings.
     pub verify_token: Option<Secret>,

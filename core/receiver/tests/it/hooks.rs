@@ -160,3 +160,55 @@ async fn bearers_headers_and_paths() {
     }
     assert_eq!(server.stored("chatfuel").len(), 1);
 }
+
+#[tokio::test]
+async fn comagic_names_the_event_in_the_path() {
+    let server = Server::start().await;
+    let bearer = [("Authorization", "Bearer cm_key_01")];
+    let body = r#"{"chat_id":5,"id":1}"#;
+    // Told again, a message is the same one; a chat closed again is another closing.
+    for path in ["/message", "/message", "/chat/close", "/chat/close", "/message/status"] {
+        let reply = server.post(&format!("/hooks/comagic{path}"), &bearer, body).await;
+        assert_eq!(reply.status, 200, "{path}");
+    }
+    assert_eq!(server.send("PATCH", "/hooks/comagic/chat", &bearer, body.as_bytes()).await.status, 200);
+    let events: Vec<(String, String)> = server
+        .stored("comagic")
+        .iter()
+        .map(|d| {
+            assert!(!d.headers.contains("cm_key"), "{}", d.headers);
+            let headers: serde_json::Value = serde_json::from_str(&d.headers).unwrap();
+            let text = |name: &str| headers[name].as_str().unwrap().to_owned();
+            (text(":method"), text(":path"))
+        })
+        .collect();
+    let wanted = [
+        ("POST", "/message"),
+        ("POST", "/chat/close"),
+        ("POST", "/chat/close"),
+        ("POST", "/message/status"),
+        ("PATCH", "/chat"),
+    ];
+    assert_eq!(events, wanted.map(|(m, p)| (m.to_owned(), p.to_owned())));
+
+    let basic = |pair: &str| {
+        use base64::Engine as _;
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    };
+    // The secret as it stands, or the pair of Basic.
+    assert_eq!(
+        server.post("/hooks/comagic/chat", &[("Authorization", &basic("cm_key_01"))], body).await.status,
+        200
+    );
+    for bad in ["Bearer cm_key_02", "Basic cm_key_01", "Basic ****", "cm_key_01", "Bearer"] {
+        let reply = server.post("/hooks/comagic/chat", &[("Authorization", bad)], body).await;
+        assert_eq!(reply.status, 403, "{bad}");
+    }
+    for bad in ["", "/", "/chat/", "/a%2fb", "/../x"] {
+        let reply = server.post(&format!("/hooks/comagic{bad}"), &bearer, body).await;
+        assert_eq!(reply.status, 403, "{bad}");
+    }
+    assert_eq!(server.post("/hooks/comagic/a/b/c/d", &bearer, body).await.status, 404);
+    assert_eq!(server.send("PATCH", "/hooks/wazzup", &[], b"{}").await.status, 405);
+    assert_eq!(server.send("PUT", "/hooks/comagic/chat", &bearer, b"{}").await.status, 405);
+}

@@ -38,6 +38,7 @@ pub fn settings() -> Settings {
                 Verify::Vk { secret: secret("cb_secret_value"), confirmation: Some(secret("a1b2c3d4")) },
             ),
             hook("wazzup", Verify::Bearer { token: secret("wz_key_01") }),
+            hook("comagic", Verify::Comagic { secret: secret("cm_key_01") }),
             hook("flow", Verify::Header { name: "X-Flow-Key".into(), secret: secret("flow-key-77") }),
             hook("chatfuel", Verify::Path { secret: secret("in-the-path-88") }),
         ],
