@@ -47,6 +47,7 @@ impl Records for Events {
                 rows.push(body, &[]);
                 Ok(())
             }
+            Split::ByPath => rows.by_path(body, &delivery),
             Split::Entries => rows.entries(body),
             Split::Lists(lists) => rows.lists(body, lists),
         };
@@ -87,6 +88,15 @@ impl Rows<'_> {
         let mut extra = vec![("received_at", self.received_at), ("secret", NULL)];
         extra.extend_from_slice(more);
         self.records.push_with(event.as_bytes(), &extra, self.place);
+    }
+
+    fn by_path(&mut self, body: &str, delivery: &Delivery<'_>) -> Result<(), String> {
+        let Some(path) = delivery.path.as_deref() else {
+            return Err("no `:path` among its headers says which event it is".into());
+        };
+        let method = delivery.method.as_deref().map_or_else(|| NULL.to_owned(), json_string);
+        self.push(body, &[("method", &method), ("path", &json_string(path))]);
+        Ok(())
     }
 
     /// `{"object": .., "entry": [{"id": .., "messaging": [..]}]}`.

@@ -43,6 +43,8 @@ pub(crate) enum Proof {
 pub(crate) enum Split {
     /// The delivery is the event.
     Whole,
+    /// The delivery is the event, and the path it was sent to says which.
+    ByPath,
     /// In `entry[].messaging[]` and `entry[].standby[]`, as Meta's messengers send them.
     Entries,
     /// In lists of these names; what else a delivery holds is one more row.
@@ -173,12 +175,13 @@ impl Source for Webhook {
     }
 }
 
-/// Columns that say where an event was: when its delivery came, which list it was in, the `id` of its entry and
-/// the `object` its entry is of.
+/// Columns that say where an event was: when its delivery came, to which path and how, which list it was in, the
+/// `id` of its entry and the `object` its entry is of.
 fn places(split: Split) -> &'static [(&'static str, ColumnType)] {
     use ColumnType::Text;
     match split {
         Split::Whole => &[("received_at", Text)],
+        Split::ByPath => &[("received_at", Text), ("method", Text), ("path", Text)],
         Split::Lists(_) => &[("received_at", Text), ("list", Text)],
         Split::Entries => &[("received_at", Text), ("list", Text), ("entry_id", Text), ("object", Text)],
     }

@@ -16,7 +16,7 @@ macro_rules! mapping {
     };
 }
 
-pub(crate) static VENDORS: [Vendor; 11] = [
+pub(crate) static VENDORS: [Vendor; 12] = [
     Vendor {
         name: "viber",
         summary: "Viber bots: messages, delivery states and subscriptions from received webhooks",
@@ -162,6 +162,41 @@ pub(crate) static VENDORS: [Vendor; 11] = [
         mappings: &[
             mapping!("messages", "wazzup/mapping/messages.sql"),
             mapping!("message_statuses", "wazzup/mapping/message_statuses.sql"),
+        ],
+    },
+    Vendor {
+        name: "comagic",
+        summary: "CoMagic and UIS: messages, delivery states and visitors of Chat API callbacks",
+        readme: include_str!("../comagic/README.md"),
+        proof: Proof::None,
+        split: Split::ByPath,
+        needs_account: false,
+        takes_app_id: false,
+        columns: &[
+            ("account_id", Text),
+            ("channel_id", Text),
+            ("chat_id", Text),
+            ("visitor_id", Text),
+            ("visitor_phone", Text),
+            ("operator_id", Text),
+            ("initiator", Text),
+            ("created_at", Text),
+            ("id", Text),
+            ("message_id", Text),
+            ("source", Text),
+            ("reply_to_id", Text),
+            ("text", Text),
+            ("status", Text),
+            ("resource", Json),
+            ("name", Text),
+            ("company", Text),
+            ("phones", Json),
+            ("reason", Text),
+        ],
+        mappings: &[
+            mapping!("messages", "comagic/mapping/messages.sql"),
+            mapping!("message_statuses", "comagic/mapping/message_statuses.sql"),
+            mapping!("identity_edges", "comagic/mapping/identity_edges.sql"),
         ],
     },
     Vendor {

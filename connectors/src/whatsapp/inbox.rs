@@ -37,6 +37,10 @@ pub(crate) struct Delivery<'a> {
     pub signature: Option<Cow<'a, str>>,
     /// `X-Viber-Content-Signature`.
     pub viber_signature: Option<Cow<'a, str>>,
+    /// Where it was sent to, behind its hook, of vendors that say there what it is: `/message`.
+    pub path: Option<Cow<'a, str>>,
+    /// How it was sent, of the same vendors.
+    pub method: Option<Cow<'a, str>>,
     /// The raw bytes that the signature covers.
     pub body: Cow<'a, [u8]>,
 }
@@ -56,11 +60,13 @@ struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Only the signatures of all headers.
+/// Of all headers only the signatures, and path and method, which the receiver puts among them.
 #[derive(Default)]
 struct Headers<'a> {
     meta: Option<Cow<'a, str>>,
     viber: Option<Cow<'a, str>>,
+    path: Option<Cow<'a, str>>,
+    method: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -83,15 +89,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers<'de>, A::Error> {
                 let mut found = Headers::default();
                 while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-                    let signature = if name.eq_ignore_ascii_case("x-hub-signature-256") {
+                    let place = if name.eq_ignore_ascii_case("x-hub-signature-256") {
                         &mut found.meta
                     } else if name.eq_ignore_ascii_case("x-viber-content-signature") {
                         &mut found.viber
+                    } else if name == ":path" {
+                        &mut found.path
+                    } else if name == ":method" {
+                        &mut found.method
                     } else {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     };
-                    *signature = match map.next_value::<HeaderValue<'de>>()? {
+                    *place = match map.next_value::<HeaderValue<'de>>()? {
                         HeaderValue::One(value) => Some(value),
                         HeaderValue::Many(values) => values.into_iter().next(),
                     };
@@ -121,8 +131,9 @@ impl<'a> Delivery<'a> {
             (None, None) => return Err("the record has neither body nor body_base64".into()),
             (Some(_), Some(_)) => return Err("the record has both body and body_base64".into()),
         };
-        let Headers { meta: signature, viber: viber_signature } = envelope.headers.unwrap_or_default();
-        Ok(Self { received_at: envelope.received_at, signature, viber_signature, body })
+        let Headers { meta: signature, viber: viber_signature, path, method } =
+            envelope.headers.unwrap_or_default();
+        Ok(Self { received_at: envelope.received_at, signature, viber_signature, path, method, body })
     }
 }
 

@@ -5,6 +5,7 @@
 mod amocrm;
 mod amocrm_mapping;
 mod amocrm_samples;
+mod comagic;
 mod file;
 mod fixture;
 mod harness;
