@@ -99,11 +99,13 @@ pub(crate) static VENDORS: [Vendor; 12] = [
             ("delivery", Json),
             ("read", Json),
             ("optin", Json),
+            ("messaging_feedback", Json),
             ("field", Text),
             ("value", Json),
         ],
         mappings: &[
             mapping!("messages", "facebook/mapping/messages.sql"),
+            mapping!("messages", "facebook/mapping/reviews.sql"),
             mapping!("message_statuses", "facebook/mapping/message_statuses.sql"),
             mapping!("consents", "facebook/mapping/consents.sql"),
         ],

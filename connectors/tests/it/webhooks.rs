@@ -301,6 +301,34 @@ async fn messenger_referrals_echoes_and_watermarks() {
 }
 
 #[tokio::test]
+async fn answers_to_a_feedback_template_are_reviews() {
+    let feedback = |at: i64, screens: Value| {
+        json!({"sender": {"id": "PSID"}, "recipient": {"id": "PAGE"}, "timestamp": AT_MS + at,
+               "messaging_feedback": {"feedback_screens": screens}})
+    };
+    let tables = read("facebook", &[
+        meta("page", json!([feedback(0, json!([{"screen_id": 0, "questions": {
+            "hauydmns8": {"type": "csat", "payload": "4", "follow_up": {"type": "free_form", "payload": "Всё понравилось, شكرا"}},
+            "other": {"type": "csat", "payload": "2"}}}]))])),
+        meta("page", json!([feedback(1000, json!([{"screen_id": 0, "questions": {"n": {"type": "nps", "payload": "9"}}}]))])),
+        meta("page", json!([feedback(2000, json!([{"screen_id": 0, "questions": {"f": {"type": "free_form", "payload": "ok"}}}]))])),
+        // Out of its scale, and of no shape at all.
+        meta("page", json!([feedback(3000, json!([{"screen_id": 0, "questions": {"c": {"type": "csat", "payload": "9"}}}]))])),
+        meta("page", json!([feedback(4000, json!("?"))])),
+    ]).await;
+    expect(
+        &tables["messages"],
+        &json!([
+            {"platform": "facebook", "conversation_id": "facebook:PAGE:PSID", "ts": AT, "direction": "in", "kind": "review",
+             "is_event": false, "csat": 2, "text": "Всё понравилось, شكرا", "user_id": "PSID"},
+            {"kind": "review", "csat": null, "text": null},
+            {"kind": "review", "csat": null, "text": "ok"},
+            {"kind": "review", "csat": null},
+        ]),
+    );
+}
+
+#[tokio::test]
 async fn instagram_seen_means_all_before() {
     let echo = |at: i64, mid: &str| json!({"sender": {"id": "PAGE"}, "recipient": {"id": "IGSID"}, "timestamp": AT_MS + at, "message": {"mid": mid, "is_echo": true, "text": "а"}});
     let tables = read("instagram", &[

@@ -1,7 +1,7 @@
 //! A small path language over JSON text that stays text: raw columns keep nested values byte for
 //! byte, and a mapping takes out of them what it needs without building trees.
 //!
-//! `a.b`, `a["odd key"]`, `[0]`, `[*]` (every element), `[field_code=PHONE]` (the elements whose field
+//! `a.b`, `a["odd key"]`, `a.*` (every value of an object), `[0]`, `[*]` (every element), `[field_code=PHONE]` (the elements whose field
 //! equals that, as text), in any row: `[field_code=PHONE].values[*].value`. The empty path is the whole
 //! value. What is not there, or not of the shape the path expects (`[]` where an object was), is no
 //! match and no error.
@@ -18,6 +18,7 @@ pub struct JsonPath(Vec<Step>);
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Key(String),
+    Members,
     Index(usize),
     All,
     Where { keys: Vec<String>, equals: String },
@@ -59,7 +60,10 @@ impl JsonPath {
             if end == 0 {
                 return Err(format!("a key is missing at {at} of path {text:?}"));
             }
-            steps.push(Step::Key(rest[..end].to_string()));
+            steps.push(match &rest[..end] {
+                "*" => Step::Members,
+                key => Step::Key(key.to_string()),
+            });
             rest = &rest[end..];
             if let Some(next) = rest.strip_prefix('.') {
                 if next.is_empty() || next.starts_with('[') {
@@ -174,6 +178,7 @@ fn walk<'a>(raw: &'a str, steps: &[Step], found: &mut dyn FnMut(&'a str) -> bool
             Some(value) => walk(value, rest, found),
             None => Ok(false),
         },
+        (Step::Members, Some(b'{')) => members(raw, &mut |value| walk(value, rest, found)),
         (Step::Index(_) | Step::All | Step::Where { .. }, Some(b'[')) => {
             let mut index = 0;
             elements(raw, &mut |element| {
@@ -277,6 +282,30 @@ fn elements<'a>(array: &'a str, each: &mut Each<'_, 'a>) -> Result<bool, NotJson
     outcome
 }
 
+/// Gives the values of an object to `each` until it returns true.
+fn members<'a>(object: &'a str, each: &mut Each<'_, 'a>) -> Result<bool, NotJson> {
+    struct Members<'e, 'f, 'a>(&'e mut Each<'f, 'a>);
+    impl<'de> Visitor<'de> for Members<'_, '_, 'de> {
+        type Value = Result<bool, NotJson>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut outcome = Ok(false);
+            while let Some((_, value)) = map.next_entry::<IgnoredAny, &'de RawValue>()? {
+                if outcome == Ok(false) {
+                    outcome = (self.0)(value.get());
+                }
+            }
+            Ok(outcome)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(object);
+    let outcome = json.deserialize_map(Members(each)).map_err(|_| NotJson)?;
+    json.end().map_err(|_| NotJson)?;
+    outcome
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -311,6 +340,9 @@ mod tests {
         assert_eq!(first("a", r#"{"a":1,"a":2}"#).unwrap(), "2");
         assert_eq!(first("ключ", r#"{"\u043a\u043b\u044e\u0447":true}"#).unwrap(), "true");
         assert_eq!(first("a", r#"{"a":"\ud800"}"#).unwrap(), r"\ud800");
+        let questions = r#"{"q":{"x":{"v":1},"y":{"v":"два"},"z":3,"*":{"v":4}}}"#;
+        assert_eq!(each("q.*.v", questions).unwrap(), ["1", "два", "4"]);
+        assert_eq!(first("q[\"*\"].v", questions).unwrap(), "4");
     }
 
     #[test]
@@ -322,6 +354,8 @@ mod tests {
             ("a", "null"),
             ("a", r#"{"a":null}"#),
             ("[0]", "{}"),
+            ("*", "[1]"),
+            ("a.*", r#"{"a":{}}"#),
             ("[5]", "[1]"),
             ("[x=1]", "[1,\"x\",null,[]]"),
             ("[x=null]", r#"[{"x":null}]"#),
@@ -338,6 +372,8 @@ mod tests {
             ("a", r#"{"a":1}}"#),
             ("a", "nope"),
             ("[*]", "[1,]"),
+            ("*", r#"{"a":1,}"#),
+            ("*", r#"{"a":1}{"#),
             ("[0]", "[1] 2"),
             ("b", r#"{"a":tru}"#),
             ("", "01"),
