@@ -67,6 +67,7 @@ impl Whole {
         let verify = Verify::Meta { app_secret: Secret::new("test_app_secret"), verify_token: None };
         let settings = Settings {
             listen: "127.0.0.1:0".parse()?,
+            tls: None,
             metrics_listen: None,
             trusted_proxies: vec!["127.0.0.1".parse()?],
             hooks: vec![Hook { source: "wa".into(), verify }],

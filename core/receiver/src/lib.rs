@@ -18,12 +18,14 @@ mod route;
 mod server;
 mod site;
 mod state;
+mod tls;
 mod verify;
 
 pub use address::Network;
 pub use endpoint::{Hook, Site, Verify};
 pub use outlet::{OUTLET_FOLDER, outlet, prepare};
 pub use server::{Limits, Receiver, Settings};
+pub use tls::TlsFiles;
 
 /// For fuzzing and tests: everything that reads bytes of the internet.
 #[doc(hidden)]

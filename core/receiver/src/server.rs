@@ -13,8 +13,11 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use throughline_core::{Clock, Error, Result};
 use throughline_store::inbox::Inbox;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,10 +26,13 @@ use crate::answer::{self, Answer};
 use crate::endpoint::{Hook, Site, is_name};
 use crate::route::{self, Done};
 use crate::state::State;
+use crate::tls::{Tls, TlsFiles};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
+    /// `None`: plain HTTP, for a proxy that speaks TLS.
+    pub tls: Option<TlsFiles>,
     /// `/metrics` and `/healthz`, for us alone.
     pub metrics_listen: Option<SocketAddr>,
     /// Whose `X-Forwarded-For` is believed.
@@ -47,7 +53,8 @@ pub struct Limits {
     pub connections: usize,
     /// From one address that is no trusted proxy.
     pub connections_per_address: usize,
-    /// A head must have come whole by then; a connection with nothing to say is closed by then.
+    /// A handshake and a head must have come whole by then, each; a connection with nothing to say is closed by
+    /// then.
     pub head_timeout: Duration,
     pub body_timeout: Duration,
     /// A delivery that is not durable by then is answered 503. Meta waits 5 s.
@@ -87,14 +94,15 @@ pub struct Receiver {
     state: Arc<State>,
     public: TcpListener,
     private: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Receiver {
     /// Binds its addresses.
     ///
     /// # Errors
-    /// `Config` for a name that cannot stand in a path, two endpoints of one name, or no endpoint; `Io` when an
-    /// address cannot be had.
+    /// `Config` for a name that cannot stand in a path, two endpoints of one name, no endpoint, or files that
+    /// are no certificate and key; `Io` when they cannot be read or an address cannot be had.
     pub async fn bind(settings: Settings, inbox: Inbox, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut names: Vec<&str> = settings.hooks.iter().map(|h| h.source.as_str()).collect();
         names.extend(settings.sites.iter().map(|s| s.source.as_str()));
@@ -110,12 +118,20 @@ impl Receiver {
         if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
             return Err(Error::config(format!("two endpoints are named {:?}", pair.first().unwrap_or(&""))));
         }
+        let tls = settings.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+        if tls.is_none() && !settings.listen.ip().to_canonical().is_loopback() {
+            tracing::warn!(
+                "listening on {} without TLS: whoever is between a vendor and here reads and changes what comes; \
+                 set [receiver.tls], or listen on 127.0.0.1 behind a proxy",
+                settings.listen
+            );
+        }
         let public = listen(settings.listen).await?;
         let private = match settings.metrics_listen {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        Ok(Self { state: Arc::new(State::new(settings, inbox, clock)), public, private })
+        Ok(Self { state: Arc::new(State::new(settings, inbox, clock)), public, private, tls })
     }
 
     /// Where it listens, and where its metrics are.
@@ -125,18 +141,28 @@ impl Receiver {
 
     /// Serves until `stop`; then takes no more connections and waits for requests under way.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { state, public, private } = self;
+        let Self { state, public, private, tls } = self;
         let tasks = TaskTracker::new();
         if let Some(private) = private {
-            tasks.spawn(accept(state.clone(), private, stop.clone(), tasks.clone(), true));
+            tasks.spawn(accept(state.clone(), private, Side::Private, stop.clone(), tasks.clone()));
+        }
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().watch(stop.clone()));
         }
         let patience = state.settings.limits.stop_timeout;
-        accept(state, public, stop, tasks.clone(), false).await;
+        accept(state, public, Side::Public(tls), stop, tasks.clone()).await;
         tasks.close();
         if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
             tracing::warn!("some requests did not end within {} s of the stop", patience.as_secs());
         }
     }
+}
+
+/// The open side, or the one for metrics.
+#[derive(Clone)]
+enum Side {
+    Public(Option<Arc<Tls>>),
+    Private,
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -181,11 +207,12 @@ impl Drop for Present {
 async fn accept(
     state: Arc<State>,
     listener: TcpListener,
+    side: Side,
     stop: CancellationToken,
     tasks: TaskTracker,
-    private: bool,
 ) {
     let limits = &state.settings.limits;
+    let private = matches!(side, Side::Private);
     // Who comes when all places are taken waits in the system's queue.
     let places = Arc::new(Semaphore::new(if private { 16 } else { limits.connections.max(1) }));
     let crowd = Arc::new(Crowd::default());
@@ -216,22 +243,57 @@ async fn accept(
             state.nowhere.reject("connections");
             continue;
         };
-        let (state, stop) = (state.clone(), stop.clone());
+        let (state, side, stop) = (state.clone(), side.clone(), stop.clone());
         tasks.spawn(async move {
-            connection(state, stream, peer, stop, private).await;
+            let _ = stream.set_nodelay(true);
+            match side {
+                Side::Private => connection(state, stream, peer, stop, true).await,
+                Side::Public(None) => connection(state, stream, peer, stop, false).await,
+                Side::Public(Some(tls)) => {
+                    if let Some(stream) = handshake(&state, &tls, stream, peer, &stop).await {
+                        connection(state, stream, peer, stop, false).await;
+                    }
+                }
+            }
             drop((place, present));
         });
     }
 }
 
-async fn connection(
-    state: Arc<State>,
+/// `None` when it came to none, which is counted.
+async fn handshake(
+    state: &State,
+    tls: &Tls,
     stream: TcpStream,
+    peer: IpAddr,
+    stop: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let accepting = TlsAcceptor::from(tls.config()).accept(stream);
+    let done = tokio::select! {
+        done = tokio::time::timeout(state.settings.limits.head_timeout, accepting) => done,
+        () = stop.cancelled() => return None,
+    };
+    match done {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            state.nowhere.reject("handshake");
+            tracing::debug!("no TLS with {peer}: {error}");
+            None
+        }
+        Err(_) => {
+            state.nowhere.reject("handshake_timeout");
+            None
+        }
+    }
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    state: Arc<State>,
+    stream: S,
     peer: IpAddr,
     stop: CancellationToken,
     private: bool,
 ) {
-    let _ = stream.set_nodelay(true);
     let limits = &state.settings.limits;
     let shared = state.clone();
     let service = service_fn(move |request: Request<Incoming>| {

@@ -8,3 +8,4 @@ mod kill;
 mod outlet;
 mod sites;
 mod support;
+mod tls;

@@ -21,6 +21,7 @@ pub fn settings() -> Settings {
     let hook = |source: &str, verify| Hook { source: source.into(), verify };
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
         trusted_proxies: vec![TRUSTED.parse().unwrap()],
         hooks: vec![
