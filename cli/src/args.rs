@@ -67,7 +67,7 @@ pub enum Command {
     Runs(RunsArgs),
     /// Records that could not be used.
     DeadLetters(DeadLettersArgs),
-    /// Run every pipeline of a folder by its schedule, until stopped.
+    /// Run every pipeline of a folder by its schedule, and receive for it, until stopped.
     Schedule(ScheduleArgs),
     /// Make a chat link for printed matter, and its QR code.
     Link(LinkArgs),
@@ -319,6 +319,9 @@ pub enum DeadLettersCommand {
 pub struct ScheduleArgs {
     /// A folder of pipeline files, or one file.
     pub path: PathBuf,
+    /// Leave every [receiver] to `throughline serve`.
+    #[arg(long)]
+    pub no_receiver: bool,
 }
 
 #[derive(Debug, Args)]

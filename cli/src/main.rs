@@ -5,6 +5,7 @@ mod bars;
 mod commands;
 mod exit;
 mod output;
+mod receiving;
 mod setup;
 mod text;
 

@@ -1,19 +1,22 @@
-//! `throughline schedule DIR`: the daemon.
+//! `throughline schedule DIR`: the daemon, which receives too when a pipeline has a `[receiver]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use throughline_core::{Result, SystemClock};
+use throughline_core::{Clock as _, Result, SystemClock};
 use throughline_engine::diagnostic::Diagnostics;
 use throughline_engine::pipeline::Pipeline;
 use throughline_engine::run::{self, RunOptions};
 use throughline_engine::schedule::daemon::{self, DaemonOptions, Event, Runner, Stop};
+use throughline_engine::schedule::pipeline_files;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::args::ScheduleArgs;
 use crate::output::Output;
+use crate::receiving::{Keeper, Plan};
 use crate::{exit, setup, text};
 
 pub async fn run(args: &ScheduleArgs, output: &Output) -> Outcome {
@@ -26,7 +29,31 @@ pub async fn run(args: &ScheduleArgs, output: &Output) -> Outcome {
         signals.now.cancel();
     });
     let json = output.json;
+    let (changed, changes) = mpsc::unbounded_channel();
+    let keeping = if args.no_receiver {
+        None
+    } else {
+        let mut keeper = Keeper::new(stop.graceful.clone(), move |line, event| {
+            let at = text::instant(SystemClock.now_us());
+            if json {
+                let mut object = serde_json::json!({ "at": at });
+                if let (Some(object), serde_json::Value::Object(mut event)) = (object.as_object_mut(), event)
+                {
+                    object.append(&mut event);
+                }
+                anstream::println!("{object}");
+            } else {
+                anstream::eprintln!("{at} {line}");
+            }
+        });
+        keeper.begin(plans(&args.path)).await?;
+        Some(tokio::spawn(keeper.keep(changes)))
+    };
+    let gone = changed.clone();
     let events = move |at_us: i64, event: Event| {
+        if let Event::Removed { path, .. } = &event {
+            let _ = gone.send((path.clone(), None));
+        }
         if json {
             anstream::println!("{}", event.to_json(at_us));
         } else {
@@ -35,21 +62,44 @@ pub async fn run(args: &ScheduleArgs, output: &Output) -> Outcome {
     };
     daemon::run_daemon(
         DaemonOptions::new(vec![args.path.clone()]),
-        Arc::new(CliRunner),
+        Arc::new(CliRunner { changed }),
         Arc::new(SystemClock),
         Arc::new(events),
-        stop,
+        stop.clone(),
     )
     .await;
+    if let Some(keeping) = keeping {
+        // What was acknowledged is in the inbox, whenever this is left.
+        tokio::select! {
+            _ = keeping => {}
+            () = stop.now.cancelled() => {}
+        }
+    }
     Ok(exit::DONE)
 }
 
-struct CliRunner;
+/// What the files ask for now. One that is broken is told by the daemon, which looks at it next.
+fn plans(path: &Path) -> Vec<Plan> {
+    let pipelines: Vec<Pipeline> =
+        pipeline_files(path).iter().filter_map(|file| setup::load(file).ok()).collect();
+    let plans: Vec<Plan> = pipelines.iter().filter_map(Plan::of).collect();
+    for plan in &plans {
+        plan.warn_of_strangers(pipelines.iter());
+    }
+    plans
+}
+
+struct CliRunner {
+    /// Who keeps the receivers hears of every file that was read.
+    changed: mpsc::UnboundedSender<(PathBuf, Option<Plan>)>,
+}
 
 #[async_trait]
 impl Runner for CliRunner {
     fn load(&self, path: &Path) -> std::result::Result<Pipeline, Diagnostics> {
-        setup::load(path)
+        let pipeline = setup::load(path)?;
+        let _ = self.changed.send((path.to_owned(), Plan::of(&pipeline)));
+        Ok(pipeline)
     }
 
     async fn last_begun_us(&self, pipeline: &Pipeline) -> Result<Option<i64>> {

@@ -18,6 +18,7 @@ mod history;
 mod link;
 mod paths;
 mod quickstart;
+mod receiving;
 mod serve;
 mod studio;
 mod truth;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const PIPELINE: &str = r#"
+pub const PIPELINE: &str = r#"
 [pipeline]
 name = "shop"
 
@@ -37,10 +37,10 @@ path = "out"
 "#;
 
 /// Signed with `test_app_secret`.
-const BODY: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"79990000000","phone_number_id":"55"},"contacts":[{"wa_id":"79161234567","profile":{"name":"\u0410\u043d\u043d\u0430"}}],"messages":[{"from":"79161234567","id":"wamid.1","timestamp":"1767225600","type":"text","text":{"body":"\u043f\u0440\u0438\u0432\u0435\u0442 [ID:HHR3D1196WD]"}}]}}]}]}"#;
-const SIGNATURE: &str = "sha256=02be7a1b28b38eb618e36b0e902238a944b86d5c1567981cc5e0b1c7ff627214";
+pub const BODY: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"79990000000","phone_number_id":"55"},"contacts":[{"wa_id":"79161234567","profile":{"name":"\u0410\u043d\u043d\u0430"}}],"messages":[{"from":"79161234567","id":"wamid.1","timestamp":"1767225600","type":"text","text":{"body":"\u043f\u0440\u0438\u0432\u0435\u0442 [ID:HHR3D1196WD]"}}]}}]}]}"#;
+pub const SIGNATURE: &str = "sha256=02be7a1b28b38eb618e36b0e902238a944b86d5c1567981cc5e0b1c7ff627214";
 
-fn throughline(folder: &Path) -> Command {
+pub fn throughline(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
     command
         .current_dir(folder)
@@ -68,7 +68,7 @@ fn serve(folder: &Path) -> (Child, String) {
     (child, told["listening"].as_str().unwrap().to_owned())
 }
 
-fn send(to: &str, head: &str, body: &str) -> String {
+pub fn send(to: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(to).unwrap();
     let request =
         format!("{head}\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use throughline_core::{DynSink, DynSource, Place, Redactor};
 
 pub use plan::check_sql;
-pub use receiver::{HookSettings, LimitSettings, ReceiverSettings, SiteSettings, VerifyKind};
+pub use receiver::{HookSettings, LimitSettings, ReceiverSettings, SiteSettings, TlsSettings, VerifyKind};
 pub use schema::schema;
 pub(crate) use section::Section;
 pub use settings::EngineSettings;
@@ -61,7 +61,7 @@ pub struct Pipeline {
     pub schedule: Option<Schedule>,
     pub http: HttpSettings,
     pub engine: EngineSettings,
-    /// `[receiver]`, for `throughline serve`.
+    /// `[receiver]`, for `throughline serve` and `throughline schedule`.
     pub receiver: Option<ReceiverSettings>,
     pub sources: Vec<SourceEntry>,
     pub attribution: throughline_attribution::Settings,

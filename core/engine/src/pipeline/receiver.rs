@@ -1,7 +1,8 @@
 //! `[receiver]`: what `throughline serve` listens to. The server itself is another crate's; here are its words.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,11 +15,13 @@ use super::section::Section;
 use super::units;
 
 /// Webhooks of messengers and events of sites, taken by `throughline serve`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReceiverSettings {
     /// Address and port. Default `127.0.0.1:8088`: a proxy on this machine, which speaks TLS, stands before it.
     pub listen: String,
+    /// A certificate of its own, where no proxy stands before it.
+    pub tls: Option<TlsSettings>,
     /// Address and port of `/metrics` and `/healthz`, or `none`. Default `127.0.0.1:9188`.
     pub metrics_listen: String,
     /// Proxies whose `X-Forwarded-For` is believed: addresses, or blocks such as `10.0.0.0/8`. Default this
@@ -36,6 +39,7 @@ impl Default for ReceiverSettings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8088".into(),
+            tls: None,
             metrics_listen: "127.0.0.1:9188".into(),
             trusted_proxies: vec!["127.0.0.0/8".into(), "::1".into()],
             hooks: BTreeMap::new(),
@@ -43,6 +47,17 @@ impl Default for ReceiverSettings {
             limits: LimitSettings::default(),
         }
     }
+}
+
+/// TLS by file. The files are looked at every few seconds: what an ACME client renews is in use without a
+/// restart.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM: the certificate, and behind it those that lead to its authority. Let's Encrypt's `fullchain.pem`.
+    pub certificate: String,
+    /// PEM, without a passphrase: its private key. Let's Encrypt's `privkey.pem`.
+    pub key: String,
 }
 
 /// How a vendor proves that a webhook is its own.
@@ -60,7 +75,7 @@ pub enum VerifyKind {
 }
 
 /// One webhook.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookSettings {
     /// `meta` (WhatsApp, Messenger, Instagram), `viber`, `telegram`, `vk`, `bearer` (Wazzup), `comagic`,
@@ -78,7 +93,7 @@ pub struct HookSettings {
 }
 
 /// One site.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SiteSettings {
     /// Where its pages are: `https://shop.example`, each with and without `www.` that there is.
@@ -86,7 +101,7 @@ pub struct SiteSettings {
 }
 
 /// What anybody may ask of the receiver.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
     /// The largest webhook. Default `4MiB`; Meta's have up to 3 MB.
@@ -144,6 +159,14 @@ pub fn read(top: &Section<'_>, secrets: &Secrets<'_>) -> Option<ReceiverSettings
     Some(settings)
 }
 
+/// `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`, as the receiver reads them.
+fn is_network(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let Ok(address) = address.trim().parse::<IpAddr>() else { return false };
+    let most: u8 = if address.to_canonical().is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+}
+
 /// Everything that its types do not say.
 fn check(settings: &ReceiverSettings, owner: &Value<'_>, secrets: &Secrets<'_>) {
     let report = secrets.report;
@@ -159,6 +182,42 @@ fn check(settings: &ReceiverSettings, owner: &Value<'_>, secrets: &Secrets<'_>) 
     address("/listen", &settings.listen);
     if settings.metrics_listen != "none" {
         address("/metrics_listen", &settings.metrics_listen);
+    }
+    if let (Ok(open), Some(metrics)) = (settings.listen.parse::<SocketAddr>(), settings.metrics_address())
+        && open == metrics
+        && open.port() != 0
+    {
+        wrong(
+            "/metrics_listen",
+            "metrics are for nobody else and need an address of their own".into(),
+            "another port than listen's, or \"none\"",
+        );
+    }
+    for (i, text) in settings.trusted_proxies.iter().enumerate() {
+        if !is_network(text) {
+            wrong(
+                &format!("/trusted_proxies/{i}"),
+                format!("{text:?} is no address and no block of addresses"),
+                "write it like 192.0.2.7 or 10.0.0.0/8",
+            );
+        }
+    }
+    for (key, name) in
+        settings.tls.iter().flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)])
+    {
+        let path = secrets.base_dir.join(name);
+        // Who runs pipelines may not read the key; whether it can be used is told when serving begins.
+        let why = match std::fs::metadata(&path) {
+            Ok(about) if about.is_file() => continue,
+            Ok(_) => "is no file",
+            Err(e) if e.kind() == ErrorKind::NotFound => "is not there",
+            Err(_) => continue,
+        };
+        wrong(
+            &format!("/tls/{key}"),
+            format!("{} {why}", path.display()),
+            "name a PEM file; the path starts at the folder of the pipeline file",
+        );
     }
     for (pointer, text) in
         [("/limits/body", Some(&settings.limits.body)), ("/limits/inbox", settings.limits.inbox.as_ref())]

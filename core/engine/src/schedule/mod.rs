@@ -10,6 +10,7 @@ mod watch;
 use std::time::Duration;
 
 pub use cron::Cron;
+pub use watch::pipeline_files;
 
 use crate::pipeline::Section;
 use crate::suggest;
