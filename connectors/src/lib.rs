@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod records;
 mod webhook;
 pub mod whatsapp;
+pub mod whatsapp_export;
 pub mod yandex_metrica;
 
 /// Every built-in source. Explicit: a connector is here or it does not exist.
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(whatsapp::WhatsappConnector),
+        Box::new(whatsapp_export::WhatsappExportConnector),
         Box::new(yandex_metrica::YandexMetricaConnector),
     ];
     all.extend(webhook::VENDORS.iter().map(|vendor| {

@@ -18,3 +18,4 @@ mod support;
 
 mod webhooks;
 mod whatsapp;
+mod whatsapp_export;

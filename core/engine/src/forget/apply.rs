@@ -169,7 +169,7 @@ fn untouched(pipeline: &Pipeline) -> Vec<String> {
     let mut places = Vec::new();
     for entry in &pipeline.sources {
         places.push(match entry.connector.as_str() {
-            "file" => format!(
+            "file" | "whatsapp_export" => format!(
                 "the files of source {:?}: they are yours; the person's rows in them are dropped when read",
                 entry.name
             ),
