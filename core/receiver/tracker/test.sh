@@ -47,3 +47,8 @@ fi
 (cd "$here/../../.." && cargo run -q -p throughline -- link --messenger whatsapp --account 79990001122 \
     --campaign poster --text 'Здравствуйте! مرحبا' --links "$work/links.csv" --qr "$work/poster.svg" --json) >"$work/link.json"
 PRINTED="$work" MODULES_FROM="$modules/" node "$here/tests/browser.mjs" "$@"
+
+# The whole way: the program itself receives, on another origin than the site's. Cargo has just built it.
+if [ $# -eq 0 ]; then
+    THROUGHLINE="$here/../../../target/debug/throughline" MODULES_FROM="$modules/" node "$here/tests/real.mjs"
+fi
