@@ -6,6 +6,9 @@
 pub mod amocrm;
 pub mod file;
 mod flow;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod fuzz;
 mod lines;
 mod local;
 pub mod manifest;

@@ -12,7 +12,7 @@ use crate::whatsapp::inbox::{Delivery, Item};
 use crate::whatsapp::read::{Records, rejected};
 use crate::whatsapp::signature;
 
-pub(super) struct Events {
+pub(crate) struct Events {
     pub split: Split,
     pub proof: Proof,
     pub secret: Option<Secret>,

@@ -22,7 +22,7 @@ use crate::whatsapp::forget;
 use crate::whatsapp::read::Reader;
 use crate::{flow, local};
 use config::Settings;
-use events::Events;
+pub(crate) use events::Events;
 pub(crate) use vendors::VENDORS;
 
 const STREAM: &str = "events";

@@ -223,7 +223,7 @@ fn each_line(path: &Path, mut each: impl FnMut(&[u8], u64, bool) -> Result<()>) 
 }
 
 #[derive(Debug, PartialEq)]
-enum Change {
+pub(crate) enum Change {
     None,
     Gone,
     /// What is left; not longer than before.
@@ -231,7 +231,7 @@ enum Change {
 }
 
 /// A delivery without the person.
-fn without(line: &[u8], who: &dyn Forgotten, secret: Option<&Secret>) -> Change {
+pub(crate) fn without(line: &[u8], who: &dyn Forgotten, secret: Option<&Secret>) -> Change {
     // Rubbish that holds the person goes as a whole: nobody can use it.
     let text = String::from_utf8_lossy(line);
     if !who.owns(&text) {

@@ -102,7 +102,7 @@ pub(crate) fn rejected(reason: String, raw: &[u8], place: &str) -> Reject {
 }
 
 /// Rows of one of WhatsApp's streams.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub stream: Stream,
     pub app_secret: Option<Secret>,
 }

@@ -8,6 +8,7 @@ mod amocrm_samples;
 mod comagic;
 mod file;
 mod fixture;
+mod fuzz;
 mod harness;
 mod manifest_files;
 mod manifest_paging;

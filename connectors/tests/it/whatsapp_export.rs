@@ -18,6 +18,9 @@ macro_rules! sample {
     };
 }
 
+/// Chats as phones write them.
+pub const SAMPLES: [&str; 3] = [sample!("android_ru.txt"), sample!("ios_en.txt"), sample!("android_ar.txt")];
+
 fn options(path: &str) -> Value {
     json!({"path": path, "operators": ["Студия Роза", "Studio Rose", "استوديو الورد"], "account": "55",
            "time_zone": "Europe/Moscow", "phone_region": "RU"})
@@ -273,7 +276,7 @@ async fn dates_that_may_be_read_in_two_ways_are_an_error() {
 }
 
 /// An archive as phones write it: deflated or stored, a directory at its end.
-fn archive(files: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
+pub fn archive(files: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
         let packed = if deflated {

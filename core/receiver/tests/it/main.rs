@@ -3,6 +3,7 @@
 
 mod bytes;
 mod edge;
+mod fuzz;
 mod hooks;
 mod kill;
 mod outlet;
