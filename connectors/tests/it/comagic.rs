@@ -50,7 +50,35 @@ async fn a_chat_from_its_beginning_to_its_end() {
         .map(|e| format!("{} {} {}", e["left_type"], e["left_value"], e["right_value"]).replace('"', ""))
         .collect();
     phones.sort();
-    assert_eq!(phones, ["comagic_user 900100 +74951234567", "comagic_user 900100 +79161234567"]);
+    assert_eq!(
+        phones,
+        ["comagic_user 900100 +74951234567", "comagic_user 900100 +79161234567", "comagic_user 900100 5001"]
+    );
+}
+
+#[tokio::test]
+async fn a_chat_of_several_visitors_is_nobody_s() {
+    let chat = |visitor: i64, phone: i64| {
+        delivery(
+            "POST",
+            "/chat",
+            &json!({"chat_id": 9, "channel_id": 3, "visitor_id": visitor, "visitor_phone": phone}),
+        )
+    };
+    let said = delivery(
+        "POST",
+        "/message",
+        &json!({"id": 1, "chat_id": 9, "source": "visitor", "text": "а", "created_at": "2026-09-01T10:00:00Z"}),
+    );
+    let lines = chat(1, 79_161_234_567) + &chat(2, 79_160_000_000) + &said;
+    let read = read_with("comagic", json!({"inbox": "inbox*"}), &lines).await;
+    expect(
+        &read.tables["messages"],
+        &json!([{"conversation_id": "comagic:chat:9", "user_id": null, "phone_e164": null, "channel_account": "3"}]),
+    );
+    let types: Vec<&str> =
+        read.tables["identity_edges"].iter().map(|e| e["right_type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["phone", "phone"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- What became of messages that were sent to a visitor: told with the message, with its update, or of its id alone.
 WITH chats AS (
-    SELECT chat_id, max(channel_id) AS channel, max(visitor_id) AS visitor
+    SELECT chat_id, max(channel_id) AS channel, CASE WHEN count(DISTINCT visitor_id) = 1 THEN max(visitor_id) END AS visitor
     FROM events
     WHERE path = '/chat' AND chat_id IS NOT NULL
     GROUP BY chat_id

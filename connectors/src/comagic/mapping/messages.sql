@@ -1,7 +1,8 @@
 -- Messages of both directions in every channel behind CoMagic. A message names its chat; the chat, told when it
 -- begins, its channel and visitor; the visitor's card his name and phone.
 WITH chats AS (
-    SELECT chat_id, max(channel_id) AS channel, max(visitor_id) AS visitor, max(visitor_phone) AS phone
+    SELECT chat_id, max(channel_id) AS channel, CASE WHEN count(DISTINCT visitor_id) = 1 THEN max(visitor_id) END AS visitor,
+           CASE WHEN count(DISTINCT visitor_id) = 1 THEN max(visitor_phone) END AS phone
     FROM events
     WHERE path = '/chat' AND chat_id IS NOT NULL
     GROUP BY chat_id
