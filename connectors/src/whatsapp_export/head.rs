@@ -64,6 +64,8 @@ const AFTER_NOON: [&str; 12] =
     ["pm", "م", "بظ", "오후", "下午", "午後", "μμ", "ös", "ch", "em", "अपराह्न", "अपराह"];
 /// Words between date and time.
 const JOINERS: [&str; 8] = ["klo", "kl.", "at", "um", "в", "à", "às", "o"];
+/// Characters of a name, in the address book or as its owner gave it.
+const NAME_MOST: usize = 80;
 /// A frame's end is no farther behind the time than this, in bytes.
 const TAIL: usize = 40;
 
@@ -261,8 +263,9 @@ pub(super) fn speaker(rest: &str) -> Option<(String, &str)> {
     let name = clean(&rest[..at]);
     // Of an unknown number people see the name that its owner gave: `~ Анна`.
     let name = name.trim_start_matches('~').trim_start().to_owned();
+    // What is longer is a notice with a colon in it.
     let quotes = ['"', '“', '”', '«', '»'];
-    if name.is_empty() || name.chars().count() > 120 || name.contains(quotes) {
+    if name.is_empty() || name.chars().count() > NAME_MOST || name.contains(quotes) {
         return None;
     }
     let text = &rest[at + 1..];
@@ -274,8 +277,10 @@ pub(super) fn speaker(rest: &str) -> Option<(String, &str)> {
 mod tests {
     use super::*;
 
+    type Clock = (u32, u32, u32);
+
     #[track_caller]
-    fn head(line: &str) -> (Frame, [u32; 3], (u32, u32, u32), String) {
+    fn head(line: &str) -> (Frame, [u32; 3], Clock, String) {
         let head = Head::read(line).unwrap_or_else(|| panic!("no head: {line}"));
         let rest = head.rest.trim_start_matches(|c| is_space(c) || is_mark(c)).to_owned();
         (head.style.frame, head.date, (head.hour, head.minute, head.second), rest)
@@ -284,7 +289,7 @@ mod tests {
     #[test]
     fn heads_of_many_languages() {
         use Frame::{Bracket, Colon, Dash};
-        let table: &[(&str, Frame, [u32; 3], (u32, u32, u32))] = &[
+        let table: &[(&str, Frame, [u32; 3], Clock)] = &[
             ("12.03.2026, 14:05 - А: т", Dash, [12, 3, 2026], (14, 5, 0)),
             ("[12.03.2026, 14:05:33] А: т", Bracket, [12, 3, 2026], (14, 5, 33)),
             ("\u{200e}[12.03.26, 14:05:33] А: т", Bracket, [12, 3, 26], (14, 5, 33)),
