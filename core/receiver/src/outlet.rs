@@ -88,6 +88,7 @@ async fn hand_on(inbox: &Inbox, source: &str, folder: &Path) -> Result<bool> {
             return Ok(None);
         }
         let mut file = Out::open(&folder, &reader)?;
+        file.settle(from)?;
         let from = from.max(file.last_seq);
         let deliveries = reader.read(&name, from, AT_ONCE, AT_ONCE_BYTES)?;
         file.write(&deliveries)?;
@@ -112,6 +113,8 @@ struct Out {
     path: PathBuf,
     file: Option<File>,
     bytes: u64,
+    /// What stands before the newest file is in those before it.
+    before: i64,
     last_seq: i64,
 }
 
@@ -150,11 +153,12 @@ impl Out {
             path: folder.to_owned(),
             file: None,
             bytes: 0,
+            before: 0,
             last_seq: 0,
         };
         if let Some((first, path)) = newest {
             out.path = path;
-            out.last_seq = first - 1;
+            (out.before, out.last_seq) = (first - 1, first - 1);
             out.resume().map_err(|e| Error::io("write", out.path.display(), e))?;
         }
         Ok(out)
@@ -171,19 +175,13 @@ impl Out {
             file.seek(SeekFrom::Start(start))?;
             file.read_to_end(&mut tail)?;
             let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
-            let found = tail[..whole].split(|b| *b == b'\n').rev().find_map(|line| {
-                #[derive(Deserialize)]
-                struct Seq {
-                    seq: i64,
-                }
-                serde_json::from_slice::<Seq>(line).ok()
-            });
+            let found = tail[..whole].split(|b| *b == b'\n').rev().find_map(seq_of);
             if found.is_some() || start == 0 {
                 let end = start + whole as u64;
                 if end < length {
                     file.set_len(end)?;
                 }
-                self.last_seq = found.map_or(self.last_seq, |f| f.seq);
+                self.last_seq = found.unwrap_or(self.last_seq);
                 self.bytes = end;
                 file.seek(SeekFrom::End(0))?;
                 self.file = Some(file);
@@ -191,6 +189,61 @@ impl Out {
             }
             want *= 8;
         }
+    }
+
+    /// Makes lines behind the reader's cursor durable. They are in the file, which says nothing of the disk: the
+    /// process before this one may have ended between writing and flushing, or flushing failed. After that the
+    /// system takes its pages for written, and flushing once more would succeed and do nothing. So they are
+    /// written once more, in place; from a line on that cannot be read back, the inbox gives them again.
+    fn settle(&mut self, cursor: i64) -> Result<()> {
+        if self.last_seq <= cursor {
+            return Ok(());
+        }
+        self.write_again(cursor).map_err(|e| Error::io("write", self.path.display(), e))
+    }
+
+    fn write_again(&mut self, cursor: i64) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let (mut start, mut lines) = (self.bytes, Vec::new());
+        // Backwards, until what is known to be durable begins.
+        while start > 0 {
+            let before = start.saturating_sub(1 << 20);
+            let mut more = vec![0; usize::try_from(start - before).unwrap_or(0)];
+            file.seek(SeekFrom::Start(before))?;
+            file.read_exact(&mut more)?;
+            more.append(&mut lines);
+            (start, lines) = (before, more);
+            let whole = lines.split(|b| *b == b'\n').skip(1).find_map(seq_of);
+            if whole.is_some_and(|seq| seq <= cursor) {
+                break;
+            }
+        }
+        let (mut at, mut from, mut last) = (0, None, self.before.max(cursor));
+        let first = start == 0;
+        for (n, line) in lines.split_inclusive(|b| *b == b'\n').enumerate() {
+            let seq = seq_of(line);
+            let cut = n == 0 && !first;
+            // Lines of spaces are of somebody who was forgotten.
+            let good = cut || seq.is_some() || line.iter().all(u8::is_ascii_whitespace);
+            if from.is_none() && (seq.is_some_and(|seq| seq > cursor) || !good) {
+                from = Some(at);
+            }
+            if from.is_some() && !good {
+                break;
+            }
+            last = seq.unwrap_or(last);
+            at += line.len();
+        }
+        let from = from.unwrap_or(at);
+        let again = lines.get(from..at).unwrap_or_default();
+        file.seek(SeekFrom::Start(start + from as u64))?;
+        file.write_all(again)?;
+        self.bytes = start + at as u64;
+        self.last_seq = last;
+        file.set_len(self.bytes)?;
+        file.seek(SeekFrom::End(0))?;
+        file.sync_all()?;
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Durable when it returns.
@@ -208,11 +261,7 @@ impl Out {
 
     fn next(&mut self, seq: i64) -> Result<()> {
         self.path = self.folder.join(format!("{}-{seq:020}.jsonl", self.inbox));
-        let make = || {
-            let file = private_file().create(true).append(true).open(&self.path)?;
-            File::open(&self.folder)?.sync_all()?;
-            Ok(file)
-        };
+        let make = || private_file().create(true).append(true).open(&self.path);
         let file = make().map_err(|e| Error::io("make", self.path.display(), e))?;
         (self.file, self.bytes) = (Some(file), 0);
         Ok(())
@@ -221,6 +270,7 @@ impl Out {
     /// As many as the file takes; how many.
     fn write_some(&mut self, deliveries: &[Delivery]) -> std::io::Result<usize> {
         let Some(file) = &self.file else { return Ok(0) };
+        let fresh = self.bytes == 0;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut taken = 0;
         for delivery in deliveries {
@@ -236,8 +286,21 @@ impl Out {
         out.flush()?;
         drop(out);
         file.sync_all()?;
+        if fresh {
+            // Its name, too.
+            File::open(&self.folder)?.sync_all()?;
+        }
         Ok(taken)
     }
+}
+
+/// `None` for what is no whole line of ours.
+fn seq_of(line: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Seq {
+        seq: i64,
+    }
+    serde_json::from_slice::<Seq>(line).ok().map(|line| line.seq)
 }
 
 fn line_of(delivery: &Delivery) -> std::io::Result<Vec<u8>> {

@@ -67,7 +67,12 @@ fn kills() {
 }
 
 fn start(folder: &Path) -> (Child, u16) {
+    start_with(folder, &[])
+}
+
+pub fn start_with(folder: &Path, env: &[(&str, &Path)]) -> (Child, u16) {
     let mut child = Command::new(std::env::current_exe().unwrap())
+        .envs(env.iter().copied())
         .args(["--exact", "kill::child_that_serves", "--nocapture", "--test-threads=1"])
         .env("TL_CHILD", folder)
         .stdin(Stdio::piped())

@@ -3,6 +3,8 @@
 
 mod bytes;
 mod edge;
+#[cfg(target_os = "linux")]
+mod faults;
 mod fuzz;
 mod hooks;
 mod kill;

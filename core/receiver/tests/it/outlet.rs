@@ -90,6 +90,29 @@ async fn after_a_crash_it_goes_on_behind_the_last_whole_line() {
         drain(&inbox, &out).await;
         assert_eq!(std::fs::read(&files(&out)[0]).unwrap(), whole, "{cursor_at} {keep}");
     }
+    // What was not flushed and lost: a line that cannot be read back, and what stands behind it, is written anew.
+    let mut holes = whole.clone();
+    holes[ends[4] + 3..ends[6] + 9].fill(0);
+    let mut torn = whole[..ends[8]].to_vec();
+    torn.extend_from_slice(&[0; 5000]);
+    for broken in [holes, torn, [&whole[..ends[5]], b"rubbish\n"].concat()] {
+        cursor.execute("UPDATE readers SET seq = 2", []).unwrap();
+        std::fs::write(&files(&out)[0], &broken).unwrap();
+        drain(&inbox, &out).await;
+        assert_eq!(std::fs::read(&files(&out)[0]).unwrap(), whole);
+    }
+    // Cut off when the next file was begun: what is in the one before is not in it, too.
+    cursor.execute("UPDATE readers SET seq = 2", []).unwrap();
+    std::fs::write(&files(&out)[0], &whole[..ends[4]]).unwrap();
+    let begun = files(&out)[0].file_name().unwrap().to_str().unwrap().replace("01.jsonl", "06.jsonl");
+    std::fs::write(out.join("wa").join(&begun), "").unwrap();
+    drain(&inbox, &out).await;
+    assert_eq!(
+        lines(&out).iter().map(|l| l["seq"].as_i64().unwrap()).collect::<Vec<_>>(),
+        (1..=10).collect::<Vec<_>>()
+    );
+    std::fs::remove_file(out.join("wa").join(begun)).unwrap();
+    std::fs::write(&files(&out)[0], &whole).unwrap();
     // Somebody was forgotten: lines of spaces at the end. The cursor knows better.
     let spaces: Vec<u8> = whole.iter().map(|b| if *b == b'\n' { b'\n' } else { b' ' }).collect();
     std::fs::write(&files(&out)[0], &spaces).unwrap();

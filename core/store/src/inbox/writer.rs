@@ -198,11 +198,29 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if Instant::now() >= look_at {
+                // A proxy sends nobody here while we say that we cannot write: find out without being sent anybody.
+                if self.shared.failing.load(Ordering::Acquire) && self.probe().is_ok() {
+                    self.shared.failing.store(false, Ordering::Release);
+                }
                 // A failure here is no appender's: the next look tries again.
                 let more = self.upkeep.slice(&self.conn).unwrap_or(false);
                 look_at = Instant::now() + if more { SLICE_EVERY } else { self.every };
             }
         }
+    }
+
+    /// Writes something that needs room, and takes it away again; durable.
+    fn probe(&self) -> rusqlite::Result<()> {
+        let done = self.conn.execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO keys (source, key, at_us) VALUES (0, zeroblob(65536), 0);
+             DELETE FROM keys WHERE source = 0;
+             COMMIT",
+        );
+        if done.is_err() && !self.conn.is_autocommit() {
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        done
     }
 
     fn take(&mut self, first: Job, queue: &Receiver<Job>) {
