@@ -14,6 +14,8 @@ mod docs;
 mod faults;
 mod floors;
 mod forget;
+mod forget_received;
+mod forget_chats;
 mod history;
 mod link;
 mod paths;

@@ -50,7 +50,7 @@ pub fn throughline(folder: &Path) -> Command {
     command
 }
 
-fn serve(folder: &Path) -> (Child, String) {
+pub fn serve(folder: &Path) -> (Child, String) {
     let mut child = throughline(folder)
         .args(["--json", "serve", "-v"])
         .stdout(Stdio::piped())
@@ -78,7 +78,7 @@ pub fn send(to: &str, head: &str, body: &str) -> String {
     reply
 }
 
-fn stop(child: Child) -> String {
+pub fn stop(child: Child) -> String {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
@@ -148,6 +148,21 @@ fn what_cannot_be_served_is_told() {
         &["no address with a port"],
     );
     fails(&PIPELINE.replace("sites.site", "sites.whatsapp"), &["a hook is named"]);
+    let with = |lines: &str| PIPELINE.replace("metrics_listen", &format!("{lines}\nmetrics_listen"));
+    let proxies = "trusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/33\", \"proxy.example\"]";
+    fails(
+        &with(proxies),
+        &["pipeline.toml:7:34", "\"10.0.0.0/33\" is no address", "pipeline.toml:7:49", "\"proxy.example\""],
+    );
+    let tls = "tls = { certificate = \"none.pem\", key = \".\" }";
+    fails(&with(tls), &["pipeline.toml:7:23", "none.pem is not there", "pipeline.toml:7:41", "is no file"]);
+    fails(&with("tls = { certificate = \"a.pem\" }"), &["\"key\"", "pipeline.toml:7:"]);
+    let same = PIPELINE.replace("127.0.0.1:0", "127.0.0.1:8088");
+    fails(&same, &["need an address of their own", "pipeline.toml:7:"]);
+    // `check` and `run` tell the same.
+    let check = throughline(folder.path()).args(["check", "--offline"]).output().unwrap();
+    let said = String::from_utf8(check.stderr).unwrap();
+    assert!(check.status.code() == Some(2) && said.contains("pipeline.toml:7:18"), "{said}");
     let empty = &PIPELINE[..PIPELINE.find("[receiver.hooks.wazzup]").unwrap()];
     let empty = format!("{empty}{}", &PIPELINE[PIPELINE.find("[[source]]").unwrap()..]);
     fails(&empty, &["nothing to receive"]);
