@@ -47,14 +47,14 @@ const NAMES: [&str; 6] = [
     "idempotency-key",
 ];
 
-/// Lines: a header's value, the query, what is behind the hook; the rest is the body.
+/// No secret is near enough to be guessed. Lines: a header's value, the query, what is behind the hook; the rest is the body.
 #[test]
 fn headers_queries_and_proofs() {
     let seeds = [
-        format!("{}\nhub.mode=subscribe&hub.verify_token=vt-0&hub.challenge=42\nmessage\n{{}}", meta_signature(b"{}")),
-        "Bearer wz_key_0\nsig=00\nchat/close\n{\"test\": true}".to_owned(),
-        "Basic Y21fa2V5XzA=\n\nin-the-path-8\n{\"type\":\"confirmation\"}".to_owned(),
-        "tl_secret-0\n%ff=&a=b\n\n{\"type\":\"message_new\",\"secret\":\"cb_secret\",\"event_id\":\"1\",\"object\":{}}".to_owned(),
+        format!("{}\nhub.mode=subscribe&hub.verify_token=&hub.challenge=42\nmessage\n{{}}", meta_signature(b"{}")),
+        "Bearer wz_k\nsig=00\nchat/close\n{\"test\": true}".to_owned(),
+        "Basic Y21f\n\nin-the-\n{\"type\":\"confirmation\"}".to_owned(),
+        "tl_s\n%ff=&a=b\n\n{\"type\":\"message_new\",\"secret\":\"cb_secret\",\"event_id\":\"1\",\"object\":{}}".to_owned(),
     ]
     .map(String::into_bytes);
     let hooks = settings().hooks;
