@@ -20,9 +20,10 @@ pub struct Watch {
 }
 
 struct Seen {
-    content: Content,
+    /// Of the pipeline file, and of those it names.
+    content: [Content; 2],
     /// What was last handed out as changed.
-    told: Option<Content>,
+    told: Option<[Content; 2]>,
     /// Files the pipeline names (SQL), which are part of it.
     also: Vec<PathBuf>,
 }
@@ -43,9 +44,10 @@ impl Watch {
     /// Files beside the pipeline file whose change is a change of the pipeline.
     pub fn also(&mut self, path: &Path, files: Vec<PathBuf>) {
         if let Some(seen) = self.seen.get_mut(path) {
+            // Taking more files into account is no change by itself; an edit of the pipeline file since the look
+            // is one, and the next look finds it.
+            seen.content[1] = content(&files);
             seen.also = files;
-            // Taking more files into account is no change by itself.
-            seen.content = content(path, &seen.also);
             seen.told = Some(seen.content);
         }
     }
@@ -61,8 +63,9 @@ impl Watch {
         }
         for path in files {
             let also = self.seen.get(&path).map(|s| s.also.clone()).unwrap_or_default();
-            let content = content(&path, &also);
-            let seen = self.seen.entry(path.clone()).or_insert(Seen { content: [0; 32], told: None, also });
+            let content = [content(std::slice::from_ref(&path)), content(&also)];
+            let unseen = Seen { content: [[0; 32]; 2], told: None, also };
+            let seen = self.seen.entry(path.clone()).or_insert(unseen);
             let stable = settled || seen.content == content;
             seen.content = content;
             if stable && seen.told != Some(content) {
@@ -98,9 +101,9 @@ pub fn pipeline_files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn content(path: &Path, also: &[PathBuf]) -> Content {
+fn content(files: &[PathBuf]) -> Content {
     let mut hash = Sha256::new();
-    for file in std::iter::once(path).chain(also.iter().map(PathBuf::as_path)) {
+    for file in files {
         let small = std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= MOST_BYTES);
         // A file that cannot be read is a content of its own: when it can be again, that is a change.
         let bytes = if small { std::fs::read(file).ok() } else { None };
@@ -137,6 +140,15 @@ mod tests {
         watch.also(&file, vec![sql.clone()]);
         assert_eq!(watch.look(false), []);
         std::fs::write(&sql, "select 1").unwrap();
+        watch.look(false);
+        assert_eq!(watch.look(false), [changed(&file)]);
+
+        // Edited while it was loaded: what was loaded is the text before.
+        std::fs::write(&file, "z").unwrap();
+        watch.look(false);
+        assert_eq!(watch.look(false), [changed(&file)]);
+        std::fs::write(&file, "newer").unwrap();
+        watch.also(&file, vec![sql.clone()]);
         watch.look(false);
         assert_eq!(watch.look(false), [changed(&file)]);
 
