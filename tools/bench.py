@@ -23,6 +23,7 @@ name = "bench"
 clock = "2026-09-30T09:00:00Z"
 [engine]
 memory = "{memory}"
+keep_steps = {keep}
 [attribution]
 reporting_currency = "RUB"
 [[sink]]
@@ -109,7 +110,7 @@ def land(streams, title):
         folder = Path(name)
         amocrm_unthrottled(folder)
         with company(folder, "--visits", "200", "--history", str(LEADS)) as (line, _):
-            text = PIPELINE.format(memory=MEMORY) + CRM.format(url=line["url"], streams=streams)
+            text = PIPELINE.format(memory=MEMORY, keep="false") + CRM.format(url=line["url"], streams=streams)
             (folder / "pipeline.toml").write_text(text)
             tables = folder / ".throughline" / "bench" / "tables"
             report, ran = throughline(
@@ -140,7 +141,7 @@ def attribution():
         folder = Path(name)
         amocrm_unthrottled(folder)
         with company(folder, "--visits", str(VISITS), "--polls", "0", "--part-visits", "20000", "--out", "studio") as (line, _):
-            text = PIPELINE.format(memory="512MB") + CRM.format(url=line["url"], streams="") + STUDIO.format(url=line["url"])
+            text = PIPELINE.format(memory="512MB", keep="true") + CRM.format(url=line["url"], streams="") + STUDIO.format(url=line["url"])
             (folder / "pipeline.toml").write_text(text)
             epochs = folder / ".throughline" / "bench" / "tables"
             report, ran = throughline(
@@ -189,6 +190,14 @@ def receive():
     says(subprocess.run([RELEASE / "examples" / "load", "10"], check=True, capture_output=True, text=True).stdout.strip())
 
 
+def receive_memory():
+    says("== Memory while webhooks are received for five minutes (core/receiver/examples/load.rs)")
+    load = subprocess.run([RELEASE / "examples" / "load", "300", "flat"], capture_output=True, text=True)
+    says((load.stdout + load.stderr).strip())
+    if load.returncode != 0:
+        raise SystemExit(load.returncode)
+
+
 PARTS = {
     "columns": columns,
     "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
@@ -196,10 +205,13 @@ PARTS = {
     "attribution": attribution,
     "markov": markov,
     "receive": receive,
+    "receive-memory": receive_memory,
 }
+# Minutes of waiting: only when named.
+LONG = {"receive-memory"}
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or list(PARTS)
+    chosen = sys.argv[1:] or [part for part in PARTS if part not in LONG]
     if unknown := [c for c in chosen if c not in PARTS]:
         raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     says(machine())
