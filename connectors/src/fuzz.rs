@@ -14,7 +14,7 @@ use crate::whatsapp::read::{Records, Rows};
 #[path = "../../tests/fuzz/mutate.rs"]
 mod mutate;
 
-use mutate::{Random, fuzz};
+use mutate::{PARTS, Random, fuzz, grows_evenly};
 
 /// Bodies of all vendors: the repository's own samples, and the vendors' where they are.
 fn bodies() -> Vec<Vec<u8>> {
@@ -98,6 +98,21 @@ fn bodies_of_whatsapp() {
         for stream in Stream::ALL {
             taken(&Rows { stream, app_secret: None }, &record);
         }
+    });
+}
+
+#[test]
+fn long_bodies_take_long_and_no_longer() {
+    let splits = [Split::Whole, Split::Entries, Split::Lists(&["messages", "statuses"])];
+    for before in [b"{\"entry\":[{\"messaging\":[".as_slice(), b"{\"messages\":[", b"{\"text\":\"", b"{"] {
+        grows_evenly("bodies", before, b"", PARTS, |body| {
+            for split in splits {
+                taken(&Events { split, proof: Proof::None, secret: None }, &record(body, &json!({})));
+            }
+        });
+    }
+    grows_evenly("forgetting", b"{\"headers\":{},\"body\":\"{\\\"messages\\\":[", b"]}\"}", PARTS, |line| {
+        without(line, &Number, None);
     });
 }
 

@@ -199,3 +199,56 @@ fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     }
     input
 }
+
+/// Tries texts made of one part over and over, between `before` and `after`: eight times the length must not take
+/// anything like sixty-four times as long.
+pub fn grows_evenly(name: &str, before: &[u8], after: &[u8], parts: &[&[u8]], mut target: impl FnMut(&[u8])) {
+    for part in parts {
+        let mut time = |bytes: usize| {
+            let input = [before, &part.repeat(bytes / part.len().max(1)), after].concat();
+            let begun = Instant::now();
+            target(&input);
+            begun.elapsed()
+        };
+        // Another process may have had its turn in the long one: tried again before it is believed.
+        let mut worst = None;
+        for _ in 0..4 {
+            let (short, long) = (time(24 << 10), time(192 << 10));
+            worst = (long > 28 * short.max(Duration::from_millis(3))).then_some((short, long));
+            if worst.is_none() {
+                break;
+            }
+        }
+        assert_eq!(worst, None, "{name}: 24 KiB and 192 KiB of {} over and over", shown(part));
+    }
+}
+
+/// What a careless loop looks for again and again.
+pub const PARTS: &[&[u8]] = &[
+    b"[",
+    b"]",
+    b"{\"a\":",
+    b"[ID:",
+    b"[ID: ",
+    b"\"a\":1,",
+    b"<",
+    b"<a: b.c",
+    b">",
+    b"(",
+    b" (",
+    b": ",
+    b"A",
+    b"0",
+    b"\\",
+    b"\\u0041",
+    b"\"",
+    b",",
+    b"/",
+    b"__",
+    b"--",
+    b" ",
+    b"\n",
+    b"\xe2\x80\x8e",
+    b"\xd0\x96",
+    b"12.03.2026, 14:05 - A: b\n",
+];

@@ -13,7 +13,7 @@ use super::whatsapp_export::{SAMPLES, archive};
 #[path = "../../../tests/fuzz/mutate.rs"]
 mod mutate;
 
-use mutate::fuzz;
+use mutate::{PARTS, fuzz, grows_evenly};
 
 const NOW: &str = "2026-09-10T09:00:00Z";
 
@@ -73,6 +73,18 @@ fn exported_chats() {
             assert!(done.checkpoint.is_some());
         }
     });
+}
+
+#[test]
+fn long_chats_take_long_and_no_longer() {
+    let world = World::at(NOW);
+    let source = exports(&world, "chat.txt", Some("dmy"));
+    for before in ["12.03.2026, 14:05 - A: ", "[12.03.2026, 14:05:33] A: \u{200e}", ""] {
+        grows_evenly("exported chats", before.as_bytes(), b"", PARTS, |input| {
+            world.write("chat.txt", input);
+            read(&world, &source, "messages", None);
+        });
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use throughline_core::{instant, money, url};
 #[path = "../../../../tests/fuzz/mutate.rs"]
 mod mutate;
 
-use mutate::fuzz;
+use mutate::{PARTS, fuzz, grows_evenly};
 
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|t| t.as_bytes().to_vec()).collect()
@@ -74,6 +74,24 @@ fn paths_in_json() {
 }
 
 #[test]
+fn long_texts_take_long_and_no_longer() {
+    let text = |input: &[u8]| String::from_utf8_lossy(input).into_owned();
+    grows_evenly("tokens", b"", b" HHR3D1196WD]", PARTS, |input| {
+        let text = text(input);
+        let _ = (read_text(&text), VisitToken::from_bare(&text), VisitToken::from_carrier(&text));
+    });
+    let path = JsonPath::parse("a[*].*.b").unwrap();
+    grows_evenly("paths", b"{\"a\":[", b"]}", PARTS, |input| {
+        let _ = path.each(&text(input), &mut |_| {});
+    });
+    grows_evenly("phones and addresses", b"+7", b"", PARTS, |input| {
+        let text = text(input);
+        let _ = (phone::parse(&text, None), url::host(&text), url::path(&text), url::param(&text, "a"));
+        let _ = instant::parse(&text, None);
+    });
+}
+
+#[test]
 fn moments_phones_addresses_and_money() {
     let from = seeds(&[
         "2026-09-01T10:15:02.120Z",
@@ -100,4 +118,19 @@ fn moments_phones_addresses_and_money() {
         let _ = (url::host(&text), url::path(&text), url::param(&text, "utm_source"));
         let _ = money::minor_units(&text, "RUB");
     });
+}
+
+#[test]
+#[should_panic(expected = "over and over")]
+fn a_loop_in_a_loop_is_found() {
+    grows_evenly("a slow reader", b"", b"", &[b"a"], |input| {
+        let found: usize = (0..input.len() / 256).map(|_| input.iter().filter(|b| **b == b'b').count()).sum();
+        assert_eq!(found, 0);
+    });
+}
+
+#[test]
+#[should_panic(expected = "no zeros")]
+fn a_panic_is_found() {
+    fuzz("a reader that breaks", &[b"{}".to_vec()], |input, _| assert!(!input.contains(&0), "no zeros"));
 }

@@ -11,7 +11,7 @@ use crate::support::{TRUSTED, meta_signature, settings};
 #[path = "../../../../tests/fuzz/mutate.rs"]
 mod mutate;
 
-use mutate::fuzz;
+use mutate::{PARTS, fuzz, grows_evenly};
 
 #[derive(serde::Deserialize)]
 struct Kept {
@@ -34,6 +34,19 @@ fn events_of_a_site() {
             // Whatever numbers it holds: 1e999 is JSON too.
             let kept: Kept = serde_json::from_str(&event.json).expect("what is kept is JSON with an id");
             assert!((16..=64).contains(&kept.id.len()));
+        }
+    });
+}
+
+#[test]
+fn long_bodies_take_long_and_no_longer() {
+    grows_evenly("events of a site", b"{\"v\":1,\"events\":[", b"]}", PARTS, |input| {
+        let _ = events(input);
+    });
+    let hooks = settings().hooks;
+    grows_evenly("proofs", b"{\"secret\":\"", b"\"}", PARTS, |input| {
+        for hook in &hooks {
+            let _ = check_post(&hook.verify, &HeaderMap::new(), None, "", input);
         }
     });
 }
