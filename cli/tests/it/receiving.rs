@@ -66,12 +66,13 @@ impl Daemon {
 
     fn until(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         let deadline = Instant::now() + Duration::from_secs(90);
+        let mut seen = Vec::new();
         loop {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(event) if wanted(&event) => return event,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("no {what} within 90 s"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the daemon ended before {what}"),
+                Ok(event) => seen.push(event.to_string()),
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} within 90 s, but {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the daemon ended before {what}: {seen:#?}"),
             }
         }
     }
@@ -188,10 +189,6 @@ fn an_edited_receiver_is_begun_anew() {
     daemon.until("end of the one before", is("received", ""));
     daemon.until("new receiver", is("receiving", ""));
     assert!(send(&port, vk, &body("wz_key_01")).starts_with("HTTP/1.1 200"));
-    // A file that is broken leaves what there is.
-    edited("[receiver.hooks.\"no/name\"]");
-    daemon.until("broken file", is("broken", ""));
-    assert!(send(&port, &hook(), BODY).starts_with("HTTP/1.1 200"));
     std::fs::remove_file(folder.path().join("pipes/shop.toml")).unwrap();
     daemon.until("end of the receiver", is("received", ""));
     assert!(TcpStream::connect(&port).is_err());

@@ -126,6 +126,42 @@ fn a_webhook_becomes_a_message() {
 }
 
 #[test]
+fn tls_by_file_is_what_others_understand() {
+    if !Command::new("curl").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("SKIPPED: curl is not here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let made = crate::command::repository().join("core/receiver/tests/it/tls");
+    for (from, to) in [("first.pem", "fullchain.pem"), ("first.key", "key.pem")] {
+        std::fs::copy(made.join(from), folder.path().join(to)).unwrap();
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let all = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(folder.path().join("key.pem"), all).unwrap();
+    }
+    let tls = "tls = { certificate = \"fullchain.pem\", key = \"key.pem\" }\nmetrics_listen";
+    std::fs::write(folder.path().join("pipeline.toml"), PIPELINE.replace("metrics_listen", tls)).unwrap();
+    let (child, address) = serve(folder.path());
+    for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        let answer = Command::new("curl")
+            .current_dir(folder.path())
+            .args(["--silent", "--show-error", "--noproxy", "*", "--cacert", "fullchain.pem", "--include"])
+            .args(version)
+            .args(["--header", &format!("X-Hub-Signature-256: {SIGNATURE}"), "--data-binary", BODY])
+            .arg(format!("https://{address}/hooks/whatsapp"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&answer.stdout);
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}{}", String::from_utf8_lossy(&answer.stderr));
+    }
+    let log = stop(child);
+    assert!(log.contains("chmod o-r"), "a key that everybody may read is told: {log}");
+}
+
+#[test]
 fn what_cannot_be_served_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |text: &str, wanted: &[&str]| {
