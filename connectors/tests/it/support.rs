@@ -15,7 +15,7 @@ use throughline_core::{
     TokenPair, TokenStore, canonical,
 };
 use throughline_http::{Client, HttpSettings, Limits};
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 use tokio_util::sync::CancellationToken;
 
 /// Microseconds of an RFC 3339 instant.
@@ -279,7 +279,12 @@ pub async fn map_batches(
     mut batches: HashMap<String, Vec<RecordBatch>>,
 ) -> HashMap<String, Vec<serde_json::Value>> {
     let spill = tempfile::tempdir().unwrap();
-    let options = LocalOptions { memory_bytes: 256 << 20, spill_dir: spill.path().join("spill"), threads: 1 };
+    let options = LocalOptions {
+        memory_bytes: 256 << 20,
+        spill_dir: spill.path().join("spill"),
+        threads: 1,
+        held_bytes: HELD_BYTES,
+    };
     let engine = LocalEngine::new(options).unwrap();
     for stream in &catalog.streams {
         let rows = batches.remove(&stream.name).unwrap_or_default();

@@ -23,7 +23,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use throughline_attribution::{Job, Previous, Settings};
 use throughline_core::canonical::{TABLES, table};
 use throughline_core::token::VisitToken;
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 
 /// 2026-07-01T00:00:00Z.
 const BEGIN_US: i64 = 1_782_864_000_000_000;
@@ -464,6 +464,8 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) ->
         memory_bytes: (memory_mb << 20) as usize,
         spill_dir,
         threads: threads as usize,
+        // For tools/portable.py, which reads what the steps gave.
+        held_bytes: if std::env::var_os("KEEP_STEPS").is_some() { 0 } else { HELD_BYTES },
     })?;
     let clock = Mutex::new((Instant::now(), cpu_s(), String::from("(start)")));
     let tick = |step: &str| {
@@ -489,6 +491,7 @@ fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) ->
         let job = Job {
             engine: &engine,
             settings: &settings,
+            may_repeat: &[],
             work: &work,
             now_us: BEGIN_US + 200 * DAY_US,
             previous: &Previous::default(),

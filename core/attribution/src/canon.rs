@@ -18,10 +18,14 @@ use crate::tables::{Kind, OutputSpec};
 
 /// Binds `c_<table>` for every canonical table, rid of records that come twice.
 ///
-/// The engine delivers one record per key; prepared tables and transforms may not. Equal records are
+/// The engine delivers one record per key; those named in `may_repeat` may hold several. Equal records are
 /// one; of differing ones with one key the smallest stays and the run says so.
-pub(crate) async fn bind_views(runner: &mut Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
-    let repeated = tables_with_repeats(runner).await?;
+pub(crate) async fn bind_views(
+    runner: &mut Runner<'_>,
+    may_repeat: &[&str],
+    notices: &mut Vec<Notice>,
+) -> Result<()> {
+    let repeated = tables_with_repeats(runner, may_repeat).await?;
     for table in TABLES {
         let mut from = format!("in_{}", table.name);
         if repeated.iter().any(|name| name == table.name) {
@@ -48,10 +52,10 @@ pub(crate) async fn bind_views(runner: &mut Runner<'_>, notices: &mut Vec<Notice
 }
 
 /// Tables that hold a key twice, found in one query: planning many costs more than running them.
-async fn tables_with_repeats(runner: &Runner<'_>) -> Result<Vec<String>> {
+async fn tables_with_repeats(runner: &Runner<'_>, may_repeat: &[&str]) -> Result<Vec<String>> {
     let selects: Vec<String> = TABLES
         .iter()
-        .filter(|t| !t.key.is_empty())
+        .filter(|t| !t.key.is_empty() && may_repeat.contains(&t.name))
         .map(|t| {
             format!(
                 "SELECT '{name}' AS name FROM (SELECT 1 AS one FROM in_{name} GROUP BY {key} \
@@ -62,6 +66,9 @@ async fn tables_with_repeats(runner: &Runner<'_>) -> Result<Vec<String>> {
         })
         .collect();
     let mut found = Vec::new();
+    if selects.is_empty() {
+        return Ok(found);
+    }
     let mut rows = runner.read(&selects.join(" UNION ALL ")).await?;
     while let Some(batch) = rows.try_next().await? {
         found.extend(texts(&batch, "name")?.iter().flatten().map(str::to_string));

@@ -1,5 +1,7 @@
 //! Credit and money by all models, in one pass over paths and conversions side by side.
 //!
+//! What goods cost and what open deals may bring is split in the same pass, by the same shares.
+//!
 //! For the rule models steps/76_shares.sql and steps/77_credits.sql say the same in portable SQL. They rank every
 //! model's rows five times over, which took twenty times as long; tests run them and compare.
 
@@ -15,6 +17,9 @@ use crate::journeys::Journeys;
 use crate::models::give_rest;
 use crate::runner::Runner;
 use crate::settings::{Model, Settings};
+
+/// What is split: income before and after refunds, what the goods cost, what open deals may bring.
+const MONEY: [&str; 4] = ["gross_minor", "net_minor", "goods_minor", "potential_minor"];
 
 /// Rows gathered before they are written.
 const ROWS: usize = 64 * 1024;
@@ -145,22 +150,25 @@ pub(crate) async fn write(runner: &mut Runner<'_>, settings: &Settings, journeys
         ["conv_n", "touch_n", "ts_us", "channel_n"],
     )
     .await?;
-    let typed = "SELECT c.conv_n, c.gross_minor, c.net_minor, t.type_n FROM x_reported AS c \
-                 JOIN p_conversion_type AS t ON t.type = c.type ORDER BY c.conv_n";
-    let untyped =
-        "SELECT conv_n, gross_minor, net_minor, CAST(-1 AS BIGINT) AS type_n FROM x_reported ORDER BY conv_n";
-    let mut conversions = Cursor::open(
-        runner,
-        if journeys.have_learned() { typed } else { untyped },
-        ["conv_n", "gross_minor", "net_minor", "type_n"],
-    )
-    .await?;
+    let (type_n, types) = if journeys.have_learned() {
+        ("t.type_n", "JOIN p_conversion_type AS t ON t.type = c.type")
+    } else {
+        ("CAST(-1 AS BIGINT)", "")
+    };
+    let select = format!(
+        "SELECT c.conv_n, {type_n} AS type_n, c.gross_minor, c.net_minor, \
+         coalesce(e.goods_minor, 0) AS goods_minor, coalesce(e.potential_minor, 0) AS potential_minor \
+         FROM x_reported AS c LEFT JOIN x_extra AS e ON e.conv_n = c.conv_n {types} ORDER BY c.conv_n"
+    );
+    let [gross, net, goods, potential] = MONEY;
+    let mut conversions =
+        Cursor::open(runner, &select, ["conv_n", "type_n", gross, net, goods, potential]).await?;
     let mut sheet = Sheet::default();
     let (mut path, mut channels) = (Vec::new(), Vec::new());
     let (mut learned, mut shares) = (Vec::new(), Vec::new());
-    let (mut gross, mut net) = (Vec::new(), Vec::new());
+    let mut parts: [Vec<i64>; MONEY.len()] = Default::default();
     let mut splitter = Splitter::default();
-    while let Some([conv_n, gross_minor, net_minor, type_n]) = conversions.next().await? {
+    while let Some([conv_n, type_n, sums @ ..]) = conversions.next().await? {
         path.clear();
         channels.clear();
         while let Some([of, touch_n, ts_us, channel_n]) = paths.peek().await?
@@ -176,7 +184,7 @@ pub(crate) async fn write(runner: &mut Runner<'_>, settings: &Settings, journeys
         }
         for (model_n, model) in (0..).zip(&settings.models) {
             if path.is_empty() {
-                sheet.add_nowhere([conv_n, model_n, gross_minor, net_minor]);
+                sheet.add_nowhere([conv_n, model_n], sums);
                 continue;
             }
             if model.is_rule() {
@@ -187,9 +195,10 @@ pub(crate) async fn write(runner: &mut Runner<'_>, settings: &Settings, journeys
             } else {
                 return Err(Error::bug(format!("{} learned nothing of type {type_n}", model.as_str())));
             }
-            splitter.split(gross_minor, &shares, &mut gross);
-            splitter.split(net_minor, &shares, &mut net);
-            sheet.add([conv_n, model_n], &path, &shares, &gross, &net)?;
+            for (sum, parts) in sums.into_iter().zip(&mut parts) {
+                splitter.split(sum, &shares, parts);
+            }
+            sheet.add([conv_n, model_n], &path, &shares, &parts)?;
         }
         if sheet.conv_n.len() >= ROWS {
             table.write(sheet.take())?;
@@ -218,16 +227,16 @@ async fn direct_channels(runner: &Runner<'_>) -> Result<Vec<bool>> {
 
 fn schema() -> SchemaRef {
     let int = |name: &str, nullable| Field::new(name, DataType::Int64, nullable);
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         int("conv_n", false),
         int("model_n", false),
         int("touch_n", true),
         int("pos", false),
         int("n", false),
         Field::new("share", DataType::Float64, false),
-        int("gross_minor", false),
-        int("net_minor", false),
-    ]))
+    ];
+    fields.extend(MONEY.map(|name| int(name, false)));
+    Arc::new(Schema::new(fields))
 }
 
 #[derive(Default)]
@@ -238,21 +247,21 @@ struct Sheet {
     pos: Vec<i64>,
     n: Vec<i64>,
     share: Vec<f64>,
-    gross_minor: Vec<i64>,
-    net_minor: Vec<i64>,
+    money: [Vec<i64>; MONEY.len()],
 }
 
 impl Sheet {
     /// Who came from nowhere: one row, so that the books close.
-    fn add_nowhere(&mut self, [conv_n, model_n, gross_minor, net_minor]: [i64; 4]) {
+    fn add_nowhere(&mut self, [conv_n, model_n]: [i64; 2], sums: [i64; MONEY.len()]) {
         self.conv_n.push(conv_n);
         self.model_n.push(model_n);
         self.touch_n.push(None);
         self.pos.push(0);
         self.n.push(0);
         self.share.push(1.0);
-        self.gross_minor.push(gross_minor);
-        self.net_minor.push(net_minor);
+        for (column, sum) in self.money.iter_mut().zip(sums) {
+            column.push(sum);
+        }
     }
 
     fn add(
@@ -260,8 +269,7 @@ impl Sheet {
         [conv_n, model_n]: [i64; 2],
         path: &[Step],
         shares: &[Share],
-        gross: &[i64],
-        net: &[i64],
+        parts: &[Vec<i64>; MONEY.len()],
     ) -> Result<()> {
         if shares.len() != path.len() {
             return Err(Error::bug(format!("{} shares for {} touches", shares.len(), path.len())));
@@ -277,23 +285,24 @@ impl Sheet {
                 Share::Real(share) => share,
             });
         }
-        self.gross_minor.extend_from_slice(gross);
-        self.net_minor.extend_from_slice(net);
+        for (column, parts) in self.money.iter_mut().zip(parts) {
+            column.extend_from_slice(parts);
+        }
         Ok(())
     }
 
     fn take(&mut self) -> Vec<ArrayRef> {
         let ints = |values: &mut Vec<i64>| Arc::new(Int64Array::from(std::mem::take(values))) as ArrayRef;
-        vec![
+        let mut columns = vec![
             ints(&mut self.conv_n),
             ints(&mut self.model_n),
             Arc::new(Int64Array::from(std::mem::take(&mut self.touch_n))),
             ints(&mut self.pos),
             ints(&mut self.n),
             Arc::new(Float64Array::from(std::mem::take(&mut self.share))),
-            ints(&mut self.gross_minor),
-            ints(&mut self.net_minor),
-        ]
+        ];
+        columns.extend(self.money.iter_mut().map(ints));
+        columns
     }
 }
 

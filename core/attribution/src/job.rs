@@ -30,6 +30,8 @@ pub type Progress<'a> = dyn Fn(&str) -> Result<()> + Send + Sync + 'a;
 pub struct Job<'a> {
     pub engine: &'a dyn SqlEngine,
     pub settings: &'a Settings,
+    /// Canonical tables that may hold a key twice: prepared by a user's own SQL. The engine's have one row each.
+    pub may_repeat: &'a [&'a str],
     /// A fresh folder; every step writes into its own below it. The output tables stay there.
     pub work: &'a Path,
     /// The instant of the run, µs since the epoch: decides which inquiries are closed.
@@ -81,7 +83,7 @@ pub async fn run(job: Job<'_>) -> Result<Outcome> {
     let runner = &mut runner;
     let mut notices = Vec::new();
     set_params(runner, &job);
-    canon::bind_views(runner, &mut notices).await?;
+    canon::bind_views(runner, job.may_repeat, &mut notices).await?;
     previous::bind(runner, job.previous, &mut notices).await?;
     bind_word_lists(runner, job.settings).await?;
     metrics::bind_words(runner, job.settings).await?;
@@ -98,7 +100,6 @@ pub async fn run(job: Job<'_>) -> Result<Outcome> {
     matches(runner, job.settings).await?;
     conversions(runner, &reporting).await?;
     let journeys = credits(runner, job.settings, &mut notices).await?;
-    metrics::extras(runner).await?;
     costs_and_days(runner).await?;
     metrics::days(runner, job.settings, 10_i64.pow(reporting.decimals), job.now_us).await?;
 
@@ -220,10 +221,12 @@ async fn bind_texts(runner: &Runner<'_>, name: &str, columns: &[(&str, Vec<Strin
 
 /// Tokens, identity, persons; visits and messages with their person.
 async fn stitch(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
-    step!(runner, "x_token_visit", "10_token_visits.sql");
-    step!(runner, "x_token_user", "11_token_users.sql");
-    step!(runner, "x_deal_contact", "12_deal_contacts.sql");
-    step!(runner, "x_token_contact", "13_token_contacts.sql");
+    step!(runner, "x_token_used", "09_tokens_used.sql");
+    step!(runner, "x_token_seen", "10_tokens_seen.sql");
+    step!(runner, "x_token_visit", "11_token_visits.sql");
+    step!(runner, "x_token_user", "12_token_users.sql");
+    step!(runner, "x_deal_contact", "14_deal_contacts.sql");
+    step!(runner, "x_token_contact", "15_token_contacts.sql");
     step!(runner, "x_visit_node", "20_visit_nodes.sql");
     step!(runner, "x_edge_text", "21_edges.sql");
     step!(runner, "x_node", "22_nodes.sql");
@@ -242,10 +245,12 @@ async fn conversations(runner: &mut Runner<'_>) -> Result<()> {
     step!(runner, "x_status", "40_statuses.sql");
     step!(runner, "x_message", "41_messages.sql");
     step!(runner, "x_message_person", "42_message_persons.sql");
+    step!(runner, "x_message_order", "43_message_order.sql");
     step!(runner, "x_session", "43_sessions.sql");
     step!(runner, "x_message_inquiry", "44_message_inquiries.sql");
-    step!(runner, "x_inquiry", "45_inquiries.sql");
-    step!(runner, "x_turn", "46_turns.sql");
+    step!(runner, "x_inquiry_mark", "45_inquiry_marks.sql");
+    step!(runner, "x_inquiry", "46_inquiries.sql");
+    step!(runner, "x_turn", "47_turns.sql");
     Ok(())
 }
 
@@ -318,7 +323,9 @@ async fn credits(
         }
     }
     let journeys = journeys::learn(runner, settings, notices).await?;
+    step!(runner, "x_extra", "78_extras.sql");
     credit::write(runner, settings, &journeys).await?;
+    step!(runner, "x_extra_cell", "79_extra_cells.sql");
     Ok(journeys)
 }
 
@@ -356,7 +363,7 @@ async fn publish(
             journeys.write(runner, spec, settings, reporting, &params_hash(settings)).await?
         } else {
             let select = output_select(spec)?;
-            runner.step(spec.name, &canon::publish_select(spec, select, reporting.decimals)).await?
+            runner.publish(spec.name, &canon::publish_select(spec, select, reporting.decimals)).await?
         };
         check_schema(spec, &written, money_scale)?;
         tables.push(OutputTable {
@@ -446,8 +453,8 @@ async fn tell(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
         ),
         (
             "token_on_two_visits",
-            "(SELECT token FROM c_visits WHERE token IS NOT NULL GROUP BY token HAVING count(*) > 1) AS t",
-            "visit tokens were seen on two visits and match neither",
+            "x_token_seen WHERE visits > 1",
+            "visit tokens that came back were seen on several visits and match none",
         ),
         (
             "token_shared",

@@ -37,17 +37,10 @@ pub(crate) async fn identity_changes(runner: &mut Runner<'_>) -> Result<()> {
 /// Response times, walks through scenarios, consents.
 pub(crate) async fn conversations(runner: &mut Runner<'_>, settings: &Settings, now_us: i64) -> Result<()> {
     hours::bind(runner, settings.working_hours.as_ref(), now_us).await?;
-    step!(runner, "x_response", "47_responses.sql");
+    step!(runner, "x_response", "48_responses.sql");
     step!(runner, "x_walk", "48_walks.sql");
     step!(runner, "x_consent", "56_consents.sql");
     step!(runner, "x_broadcast_consent", "57_broadcast_consents.sql");
-    Ok(())
-}
-
-/// Goods and potential, split as credit is.
-pub(crate) async fn extras(runner: &mut Runner<'_>) -> Result<()> {
-    step!(runner, "x_extra", "78_extras.sql");
-    step!(runner, "x_extra_cell", "79_extra_cells.sql");
     Ok(())
 }
 

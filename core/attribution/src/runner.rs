@@ -43,8 +43,16 @@ impl<'a> Runner<'a> {
         self.progress.map_or(Ok(()), |progress| progress(name))
     }
 
-    /// Runs a step and binds its result under `name`.
-    pub async fn step(&mut self, name: &str, select: &str) -> Result<Written> {
+    /// Runs a step and binds its result under `name`, for the steps that follow.
+    pub async fn step(&mut self, name: &str, select: &str) -> Result<()> {
+        self.begin(name)?;
+        let folder = self.folder(name);
+        let held = self.engine.hold(name, select, &self.params, &folder).await?;
+        self.engine.bind(name, &held).await
+    }
+
+    /// The same for a table that stays.
+    pub async fn publish(&mut self, name: &str, select: &str) -> Result<Written> {
         self.begin(name)?;
         let folder = self.folder(name);
         let written = self.engine.write(name, select, &self.params, &folder).await?;

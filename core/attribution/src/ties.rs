@@ -95,10 +95,12 @@ const TABLES: &[&str] = &[
 
 /// Steps that tell whose a token is, as views: a run writes them, here one look is enough.
 const STEPS: &[(&str, &str)] = &[
-    ("t_token_visit", include_str!("steps/10_token_visits.sql")),
-    ("t_token_user", include_str!("steps/11_token_users.sql")),
-    ("t_deal_contact", include_str!("steps/12_deal_contacts.sql")),
-    ("t_token_contact", include_str!("steps/13_token_contacts.sql")),
+    ("t_token_used", include_str!("steps/09_tokens_used.sql")),
+    ("t_token_seen", include_str!("steps/10_tokens_seen.sql")),
+    ("t_token_visit", include_str!("steps/11_token_visits.sql")),
+    ("t_token_user", include_str!("steps/12_token_users.sql")),
+    ("t_deal_contact", include_str!("steps/14_deal_contacts.sql")),
+    ("t_token_contact", include_str!("steps/15_token_contacts.sql")),
     ("t_visit_node", include_str!("steps/20_visit_nodes.sql")),
 ];
 

@@ -22,7 +22,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use throughline_core::{BatchStream, Param, Result};
 
-pub use local::{LocalEngine, LocalOptions};
+pub use local::{HELD_BYTES, LocalEngine, LocalOptions};
 pub use statement::{check_syntax, sql_tables};
 
 /// Where a table's rows are.
@@ -71,6 +71,16 @@ pub trait SqlEngine: Send + Sync {
         params: &[(String, Param)],
         folder: &Path,
     ) -> Result<Written>;
+
+    /// Runs a SELECT for the steps that follow. Few rows stay in memory; more go into Parquet files in
+    /// `folder`, which must not exist. Neither outlives a crash: for what is to last, [`write`](Self::write).
+    async fn hold(
+        &self,
+        step: &str,
+        select: &str,
+        params: &[(String, Param)],
+        folder: &Path,
+    ) -> Result<TableRef>;
 
     /// Runs a SELECT and streams its rows.
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream>;

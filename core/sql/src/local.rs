@@ -40,11 +40,17 @@ pub struct LocalOptions {
     pub spill_dir: PathBuf,
     /// How many parts a query is run in.
     pub threads: usize,
+    /// What a step may [hold](SqlEngine::hold) in memory instead of files; 0: everything in files.
+    pub held_bytes: usize,
 }
+
+/// A run has some hundred steps: all that they hold stays within what reading and writing files takes anyway.
+pub const HELD_BYTES: usize = 512 * 1024;
 
 /// [`SqlEngine`] on DataFusion, in this process.
 pub struct LocalEngine {
     ctx: SessionContext,
+    held_bytes: usize,
     decimal_text: Arc<ScalarUDF>,
 }
 
@@ -122,7 +128,7 @@ impl LocalEngine {
 
         let ctx = SessionContext::new_with_config_rt(config, runtime);
         let decimal_text = functions::register(&ctx);
-        Ok(Self { ctx, decimal_text })
+        Ok(Self { ctx, held_bytes: options.held_bytes, decimal_text })
     }
 
     async fn plan(&self, select: &str, params: &[(String, Param)]) -> Result<LogicalPlan> {
@@ -180,16 +186,33 @@ impl LocalEngine {
     }
 
     async fn write_once(&self, plan: &LogicalPlan, joins: Joins, folder: &Path) -> Result<Written, Failure> {
+        let (streams, schema) = self.parts(plan, joins, folder).await?;
+        ours(folder, write::parts(streams, schema, folder).await)
+    }
+
+    async fn hold_once(&self, plan: &LogicalPlan, joins: Joins, folder: &Path) -> Result<TableRef, Failure> {
+        let (streams, schema) = self.parts(plan, joins, folder).await?;
+        ours(folder, write::hold(streams, schema, folder, self.held_bytes).await)
+    }
+
+    /// The streams of a query, and a fresh folder for them.
+    async fn parts(
+        &self,
+        plan: &LogicalPlan,
+        joins: Joins,
+        folder: &Path,
+    ) -> Result<(Vec<SendableRecordBatchStream>, SchemaRef), Failure> {
         let (state, physical) = self.physical(plan, joins).await?;
         let schema = normal_schema(&physical.schema());
         let streams = execute_stream_partitioned(physical, state.task_ctx())?;
         write::fresh_folder(folder)?;
-        let written = write::parts(streams, schema, folder).await;
-        if written.is_err() {
-            // We made the folder, so what is in it is ours and of no use.
-            let _ = std::fs::remove_dir_all(folder);
-        }
-        written
+        Ok((streams, schema))
+    }
+
+    async fn step_plan(&self, step: &str, select: &str, params: &[(String, Param)]) -> Result<LogicalPlan> {
+        let in_step = |e: Error| e.with("step", step);
+        let plan = self.plan(select, params).await.map_err(in_step)?;
+        self.checked(plan, select).map_err(in_step)
     }
 
     /// Starts a query and waits for its first batch: by then every hash join has its table.
@@ -200,6 +223,14 @@ impl LocalEngine {
         let first = stream.next().await.transpose()?;
         Ok(Started { schema, first, stream })
     }
+}
+
+/// A folder that we made and could not fill is of no use.
+fn ours<T>(folder: &Path, outcome: Result<T, Failure>) -> Result<T, Failure> {
+    if outcome.is_err() {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    outcome
 }
 
 struct Started {
@@ -229,9 +260,7 @@ impl SqlEngine for LocalEngine {
         params: &[(String, Param)],
         folder: &Path,
     ) -> Result<Written> {
-        let in_step = |e: Error| e.with("step", step);
-        let plan = self.plan(select, params).await.map_err(in_step)?;
-        let plan = self.checked(plan, select).map_err(in_step)?;
+        let plan = self.step_plan(step, select, params).await?;
         let written = match self.write_once(&plan, Joins::Hashed, folder).await {
             Err(e) if e.exhausted() => {
                 tracing::debug!(step, "out of memory: once more with sorted joins");
@@ -239,7 +268,25 @@ impl SqlEngine for LocalEngine {
             }
             other => other,
         };
-        written.map_err(Failure::into_error).map_err(in_step)
+        written.map_err(|e| e.into_error().with("step", step))
+    }
+
+    async fn hold(
+        &self,
+        step: &str,
+        select: &str,
+        params: &[(String, Param)],
+        folder: &Path,
+    ) -> Result<TableRef> {
+        let plan = self.step_plan(step, select, params).await?;
+        let held = match self.hold_once(&plan, Joins::Hashed, folder).await {
+            Err(e) if e.exhausted() => {
+                tracing::debug!(step, "out of memory: once more with sorted joins");
+                self.hold_once(&plan, Joins::Sorted, folder).await
+            }
+            other => other,
+        };
+        held.map_err(|e| e.into_error().with("step", step))
     }
 
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream> {

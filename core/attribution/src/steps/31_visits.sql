@@ -18,15 +18,14 @@ SELECT
   v.page_host || v.page_path AS page_key,
   v.traffic_type, v.yclid, v.gclid, v.fbclid, v.region, v.city, v.country, v.device, v.os, v.os_version,
   v.browser, v.screen, v.language, v.is_new_visitor, v.hits, v.duration_s,
-  'visit' || $sep || coalesce(v.source, '') || $sep || coalesce(v.medium, '') || $sep
-    || coalesce(v.campaign, '') || $sep || coalesce(v.traffic_type, '') || $sep
-    || CASE WHEN v.yclid IS NULL THEN '' ELSE 'yclid,' END
-    || CASE WHEN v.gclid IS NULL THEN '' ELSE 'gclid,' END
-    || CASE WHEN v.fbclid IS NULL THEN '' ELSE 'fbclid,' END
-    || $sep || coalesce(v.referrer_host, '') AS origin,
-  $sep || $sep || coalesce(v.campaign_id, '') || $sep || coalesce(v.campaign, '') || $sep
-    || coalesce(v.adgroup_id, '') || $sep || coalesce(v.ad_id, '') || $sep || coalesce(v.ad, '') || $sep
-    || coalesce(v.keyword, '') || $sep || coalesce(v.medium, '') || $sep || coalesce(v.source, '') AS campaign_text
+  concat_ws($sep, 'visit', coalesce(v.source, ''), coalesce(v.medium, ''), coalesce(v.campaign, ''),
+    coalesce(v.traffic_type, ''),
+    concat(CASE WHEN v.yclid IS NULL THEN '' ELSE 'yclid,' END, CASE WHEN v.gclid IS NULL THEN '' ELSE 'gclid,' END,
+      CASE WHEN v.fbclid IS NULL THEN '' ELSE 'fbclid,' END),
+    coalesce(v.referrer_host, '')) AS origin,
+  concat_ws($sep, '', '', coalesce(v.campaign_id, ''), coalesce(v.campaign, ''), coalesce(v.adgroup_id, ''),
+    coalesce(v.ad_id, ''), coalesce(v.ad, ''), coalesce(v.keyword, ''), coalesce(v.medium, ''),
+    coalesce(v.source, '')) AS campaign_text
 FROM c_visits AS v
 -- One table of what is known of single visits: every join costs a copy of all columns of all visits.
 LEFT JOIN (

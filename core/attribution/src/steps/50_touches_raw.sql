@@ -1,12 +1,12 @@
 -- Touches of all kinds before their channels are named.
 SELECT 'visit:' || visit_id AS touch_id, 'visit' AS kind, person, ts_us, visit_id,
   CAST(NULL AS VARCHAR) AS platform, CAST(NULL AS VARCHAR) AS message_id, CAST(NULL AS VARCHAR) AS channel,
-  keyword, page_key, origin, campaign_text
+  keyword, page_key, region, origin, campaign_text
 FROM x_visit
 UNION ALL
 SELECT 'ad:' || m.platform || ':' || m.message_id AS touch_id, 'ad_referral' AS kind, m.person, m.ts_us,
   CAST(NULL AS VARCHAR) AS visit_id, m.platform, m.message_id, CAST(NULL AS VARCHAR) AS channel,
-  m.keyword, CAST(NULL AS VARCHAR) AS page_key,
+  m.keyword, CAST(NULL AS VARCHAR) AS page_key, CAST(NULL AS VARCHAR) AS region,
   'ad_referral' || $sep || m.source || $sep || m.medium || $sep || coalesce(m.campaign, '') || $sep
     || $sep || CASE WHEN m.ctwa_clid IS NULL THEN '' ELSE 'ctwa_clid,' END || $sep AS origin,
   coalesce(m.system, '') || $sep || coalesce(m.account, '') || $sep || coalesce(m.campaign_id, '') || $sep
@@ -27,6 +27,7 @@ UNION ALL
 SELECT 'link:' || m.platform || ':' || m.message_id AS touch_id, 'deeplink' AS kind, p.person, m.ts_us,
   CAST(NULL AS VARCHAR) AS visit_id, m.platform, m.message_id,
   CAST(NULL AS VARCHAR) AS channel, CAST(NULL AS VARCHAR) AS keyword, CAST(NULL AS VARCHAR) AS page_key,
+  CAST(NULL AS VARCHAR) AS region,
   'deeplink' || $sep || m.platform || $sep || 'deeplink' || $sep
     || CASE WHEN m.token IS NULL AND coalesce(m.token_state, 'missing') = 'missing' THEN m.link_ref ELSE '' END
     || $sep || $sep || $sep AS origin,
@@ -44,6 +45,7 @@ UNION ALL
 SELECT 'broadcast:' || m.platform || ':' || m.message_id AS touch_id, 'broadcast' AS kind, m.person, m.touch_us AS ts_us,
   CAST(NULL AS VARCHAR) AS visit_id, m.platform, m.message_id,
   CAST(NULL AS VARCHAR) AS channel, CAST(NULL AS VARCHAR) AS keyword, CAST(NULL AS VARCHAR) AS page_key,
+  CAST(NULL AS VARCHAR) AS region,
   'broadcast' || $sep || m.platform || $sep || 'broadcast' || $sep || coalesce(m.template_id, '')
     || $sep || $sep || $sep AS origin,
   $sep || $sep || $sep || coalesce(m.template_id, '') || $sep || $sep || $sep || $sep || $sep
@@ -67,7 +69,7 @@ WHERE m.touch_us IS NOT NULL AND m.person IS NOT NULL
 UNION ALL
 SELECT t.touch_id, coalesce(t.kind, 'prepared') AS kind, p.person, t.ts_us,
   CAST(NULL AS VARCHAR) AS visit_id, CAST(NULL AS VARCHAR) AS platform, CAST(NULL AS VARCHAR) AS message_id,
-  t.channel, t.keyword, t.page_host || t.page_path AS page_key,
+  t.channel, t.keyword, t.page_host || t.page_path AS page_key, CAST(NULL AS VARCHAR) AS region,
   coalesce(t.kind, 'prepared') || $sep || coalesce(t.source, '') || $sep || coalesce(t.medium, '') || $sep
     || coalesce(t.campaign, '') || $sep || $sep || $sep AS origin,
   $sep || $sep || $sep || coalesce(t.campaign, '') || $sep || $sep || $sep || coalesce(t.ad, '') || $sep

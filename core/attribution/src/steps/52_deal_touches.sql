@@ -2,6 +2,7 @@
 SELECT 'deal:' || d.deal_id AS touch_id, 'deal' AS kind, d.person, d.created_us AS ts_us,
   CAST(NULL AS VARCHAR) AS visit_id, CAST(NULL AS VARCHAR) AS platform, CAST(NULL AS VARCHAR) AS message_id,
   CAST(NULL AS VARCHAR) AS channel, CAST(NULL AS VARCHAR) AS keyword, CAST(NULL AS VARCHAR) AS page_key,
+  CAST(NULL AS VARCHAR) AS region,
   'deal' || $sep || coalesce(d.source, '') || $sep || coalesce(d.medium, '') || $sep || coalesce(d.campaign, '')
     || $sep || $sep || $sep AS origin,
   $sep || $sep || $sep || coalesce(d.campaign, '') || $sep || $sep || $sep || $sep || $sep

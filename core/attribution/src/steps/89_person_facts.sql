@@ -22,14 +22,10 @@ LEFT JOIN (
 ) AS s ON s.person = e.person
 LEFT JOIN (SELECT person, count(*) AS n_inquiries FROM x_inquiry GROUP BY person) AS q ON q.person = e.person
 LEFT JOIN (
-  SELECT person, region
-  FROM (
-    SELECT t.person, v.region, row_number() OVER (PARTITION BY t.person ORDER BY t.touch_n DESC) AS rn
-    FROM x_touch AS t
-    JOIN x_visit AS v ON v.visit_id = t.visit_id
-    WHERE v.region IS NOT NULL
-  ) AS l
-  WHERE rn = 1
+  -- Where the last visit came from that tells it.
+  SELECT l.person, t.region
+  FROM (SELECT person, max(touch_n) AS touch_n FROM x_touch WHERE region IS NOT NULL GROUP BY person) AS l
+  JOIN x_touch AS t ON t.touch_n = l.touch_n
 ) AS r ON r.person = e.person
 LEFT JOIN (
   SELECT pc.person, c.region FROM x_person_contact AS pc JOIN c_contacts AS c ON c.contact_id = pc.contact_id

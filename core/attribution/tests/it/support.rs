@@ -13,7 +13,7 @@ use serde_json::Value;
 use throughline_attribution::{Job, Outcome, Previous, Progress, Settings, run};
 use throughline_core::Error;
 use throughline_core::canonical::{TABLES, table};
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 
 /// 2026-09-30T00:00:00Z: later than everything the tests tell of.
 pub const NOW_US: i64 = 1_790_726_400_000_000;
@@ -56,6 +56,7 @@ impl World {
         let job = Job {
             engine: &engine,
             settings: &self.settings,
+            may_repeat: &TABLES.iter().map(|t| t.name).collect::<Vec<_>>(),
             work: &dir.path().join("work"),
             now_us: self.now_us.unwrap_or(NOW_US),
             previous: &self.previous,
@@ -67,8 +68,13 @@ impl World {
 }
 
 pub fn engine(dir: &Path) -> LocalEngine {
-    LocalEngine::new(LocalOptions { memory_bytes: 256 << 20, spill_dir: dir.join("spill"), threads: 2 })
-        .unwrap()
+    LocalEngine::new(LocalOptions {
+        memory_bytes: 256 << 20,
+        spill_dir: dir.join("spill"),
+        threads: 2,
+        held_bytes: HELD_BYTES,
+    })
+    .unwrap()
 }
 
 fn rows_of(name: &str, rows: &[Value]) -> TableRef {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use throughline_core::canonical;
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 
 use super::{Pipeline, SourceEntry, Stage};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -28,6 +28,7 @@ pub async fn check_sql(pipeline: &Pipeline, spill_dir: &Path) -> throughline_cor
             memory_bytes: pipeline.engine.memory_bytes,
             spill_dir: spill_dir.to_owned(),
             threads: 1,
+            held_bytes: HELD_BYTES,
         })
     };
     for source in &pipeline.sources {

@@ -96,6 +96,7 @@ fn engine() -> Json {
             "memory": { "type": "string", "pattern": "^\\s*[0-9.]+\\s*([kKmMgG][iI]?)?[bB]\\s*$", "default": "512MB", "description": "What SQL may hold before it spills to disk." },
             "parallel_streams": { "type": "integer", "minimum": 1, "maximum": 64, "default": 4, "description": "Streams read at the same time." },
             "threads": { "type": "integer", "minimum": 1, "maximum": 1024, "description": "Threads for SQL; default: one per core." },
+            "keep_steps": { "type": "boolean", "default": false, "description": "Keep the rows of every step of attribution as files, for looking into." },
         }),
     )
 }

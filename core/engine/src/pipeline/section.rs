@@ -69,6 +69,10 @@ impl<'d> Section<'d> {
         self.typed(key, "text", DeValue::as_str)
     }
 
+    pub fn flag(&self, key: &'static str) -> Option<bool> {
+        self.typed(key, "true or false", DeValue::as_bool).map(|at| at.value)
+    }
+
     pub fn required_text(&self, key: &'static str, example: &str) -> Option<At<&'d str>> {
         self.require(key, example);
         self.text(key)

@@ -97,12 +97,14 @@ pub struct EngineSettings {
     pub parallel_streams: usize,
     /// Threads of the SQL engine; by default one per core.
     pub threads: usize,
+    /// Every step's rows stay as files beside the tables, until the next epoch.
+    pub keep_steps: bool,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { memory_bytes: 512_000_000, parallel_streams: 4, threads: cores }
+        Self { memory_bytes: 512_000_000, parallel_streams: 4, threads: cores, keep_steps: false }
     }
 }
 
@@ -124,6 +126,9 @@ pub fn engine(section: Option<Section<'_>>) -> EngineSettings {
     }
     if let Some(number) = section.whole("threads", 1..=1024) {
         settings.threads = number as usize;
+    }
+    if let Some(keep) = section.flag("keep_steps") {
+        settings.keep_steps = keep;
     }
     section.finish();
     settings

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
 use throughline_attribution::Previous;
 use throughline_core::{Error, Notice, Result, StreamSpec, Table};
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 use throughline_store::{NewDeadLetter, ResolveUnseen};
 
 use super::Job;
@@ -34,6 +34,8 @@ pub struct Computed {
 pub(crate) struct Inputs {
     /// Canonical tables by name.
     pub tables: BTreeMap<String, TableRef>,
+    /// Each key is in its table once: mapped, not written by hand.
+    pub unique: bool,
     /// What the last epoch held.
     pub previous: Previous,
 }
@@ -44,6 +46,7 @@ pub fn sql_engine(settings: &EngineSettings, spill_dir: &Path) -> Result<Arc<dyn
         memory_bytes: settings.memory_bytes,
         spill_dir: spill_dir.to_owned(),
         threads: settings.threads,
+        held_bytes: if settings.keep_steps { 0 } else { HELD_BYTES },
     })?))
 }
 
@@ -108,7 +111,7 @@ pub(crate) async fn compute(
         if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     };
     let previous = previous_tables(job, engine.as_ref(), &mut report.notices).await?;
-    let given = Inputs { tables: inputs, previous };
+    let given = Inputs { tables: inputs, unique: true, previous };
     let result = derive(pipeline, job.state_dir, engine, given, folder, now_us, &progress).await?;
     report.notices.extend(result.notices.iter().cloned());
     failpoint::pass("attribute.done");
@@ -202,8 +205,12 @@ pub(crate) async fn derive(
     now_us: i64,
     progress: &throughline_attribution::Progress<'_>,
 ) -> Result<Computed> {
-    let Inputs { tables: mut inputs, previous } = given;
+    let Inputs { tables: mut inputs, unique, previous } = given;
     let mut stored = Vec::new();
+    let mut may_repeat: Vec<&str> = Vec::new();
+    if !unique {
+        may_repeat.extend(throughline_core::canonical::TABLES.iter().map(|t| t.name));
+    }
     // Before attribution, canonical tables go by their own names.
     let early = sql_engine(&pipeline.engine, &folder.join("spill"))?;
     for (name, rows) in &inputs {
@@ -221,6 +228,7 @@ pub(crate) async fn derive(
         };
         early.bind(&transform.name, &table).await?;
         if inputs.contains_key(&transform.name) {
+            may_repeat.push(&transform.name);
             inputs.insert(transform.name.clone(), table);
         } else {
             engine.bind(&transform.name, &table).await?;
@@ -235,6 +243,7 @@ pub(crate) async fn derive(
     let outcome = throughline_attribution::run(throughline_attribution::Job {
         engine: engine.as_ref(),
         settings: &pipeline.attribution,
+        may_repeat: &may_repeat,
         work: &folder.join("attribution"),
         now_us,
         previous: &previous,

@@ -17,7 +17,7 @@ use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use throughline_core::{Error, Param};
-use throughline_sql::{LocalEngine, LocalOptions, SqlEngine, TableRef};
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 
 pub struct Lab {
     pub dir: tempfile::TempDir,
@@ -31,7 +31,8 @@ pub fn lab() -> Lab {
 pub fn lab_with(memory_bytes: usize, threads: usize) -> Lab {
     let dir = tempfile::tempdir().unwrap();
     let spill_dir = dir.path().join("spill");
-    let engine = LocalEngine::new(LocalOptions { memory_bytes, spill_dir, threads }).unwrap();
+    let engine =
+        LocalEngine::new(LocalOptions { memory_bytes, spill_dir, threads, held_bytes: HELD_BYTES }).unwrap();
     Lab { dir, engine }
 }
 

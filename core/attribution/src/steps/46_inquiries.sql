@@ -42,23 +42,11 @@ FROM (
     m.contact_name, m.username, m.operator_id, m.csat, m.direction, m.sender_kind, m.kind, m.bot_handover,
     v.visit_id AS token_visit,
     CASE WHEN m.direction = 'out' AND m.sender_kind <> 'broadcast' THEN 1 ELSE 0 END AS is_answer,
-    min(CASE WHEN u.token IS NOT NULL AND v.visit_id IS NOT NULL AND m.direction = 'in' THEN q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS token_rn,
-    min(CASE WHEN m.direction = 'in' AND m.link_ref IS NOT NULL AND m.has_ad = 0 AND (u.token IS NULL OR v.visit_id IS NULL) THEN q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS link_rn,
-    min(CASE WHEN m.direction = 'in' AND m.has_ad = 1 THEN q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS ad_rn,
-    min(CASE WHEN m.direction = 'out' AND m.sender_kind = 'operator' THEN q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS operator_rn,
-    max(CASE WHEN m.csat IS NOT NULL THEN q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS csat_rn,
-    max(CASE WHEN m.direction = 'out' AND m.sender_kind = 'broadcast' THEN NULL ELSE q.rn END)
-      OVER (PARTITION BY q.inquiry_id) AS last_word_rn
+    k.token_rn, k.link_rn, k.ad_rn, k.operator_rn, k.csat_rn, k.last_word_rn
   FROM x_message_inquiry AS q
   JOIN x_message AS m ON m.platform = q.platform AND m.message_id = q.message_id
   JOIN x_message_person AS p ON p.platform = q.platform AND p.message_id = q.message_id
+  JOIN x_inquiry_mark AS k ON k.inquiry_id = q.inquiry_id
   LEFT JOIN x_token_visit AS v ON v.token = m.token
-  LEFT JOIN x_token_user AS u
-    ON u.token = m.token AND u.user_type = m.user_type AND u.user_value = m.user_value
 ) AS r
 GROUP BY inquiry_id

@@ -8,7 +8,8 @@ FROM (
     min(CASE WHEN direction = 'out' THEN message_id END) AS answer_id
   FROM (
     SELECT q.inquiry_id, s.platform, s.message_id, s.direction, s.ts_us,
-      coalesce(sum(CASE WHEN s.direction = 'out' THEN 1 ELSE 0 END) OVER (PARTITION BY q.inquiry_id ORDER BY s.rn
+      -- Counted through all conversations: within an inquiry the count changes where a turn ends.
+      coalesce(sum(CASE WHEN s.direction = 'out' THEN 1 ELSE 0 END) OVER (ORDER BY s.rn
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS turn
     FROM x_session AS s
     JOIN x_message_inquiry AS q ON q.platform = s.platform AND q.message_id = s.message_id
