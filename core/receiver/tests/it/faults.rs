@@ -212,15 +212,14 @@ fn files_that_cannot_be_flushed_are_written_again() {
 fn a_database_that_cannot_be_flushed_keeps_its_log() {
     let Some(mut disk) = Disk::new() else { return };
     let (mut child, mut port) = disk.start();
-    for round in 0..2 {
+    for _ in 0..2 {
         disk.switch("eio /inbox.db");
         // More than the log takes before it is folded in.
         assert_eq!(disk.post(port, 24, 1_000_000), 24);
-        disk.switch("");
-        if round == 1 {
-            disk.post(port, 10, 500);
-        }
+        // Not well before the cut: what SQLite folded in part, without flushing, before flushing failed, it takes for
+        // flushed once that succeeds again; only opening anew folds the whole log once more.
         disk.power_cut(child);
+        disk.switch("");
         (child, port) = disk.start();
     }
     disk.end(child, port);
