@@ -126,6 +126,8 @@ fn in_place(path: &Path, begun: &Begun) -> Result<()> {
     }
     let write = || {
         let mut file = File::options().write(true).open(path)?;
+        // A receiver that starts may be writing its last lines once more, as it read them before.
+        file.lock()?;
         for line in &begun.writes {
             let mut bytes = line.text.clone().into_bytes();
             bytes.resize(line.length, b' ');

@@ -204,6 +204,8 @@ impl Out {
 
     fn write_again(&mut self, cursor: i64) -> std::io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
+        // Whoever is forgotten in these lines meanwhile would be there again.
+        file.lock()?;
         let (mut start, mut lines) = (self.bytes, Vec::new());
         // Backwards, until what is known to be durable begins.
         while start > 0 {
