@@ -83,12 +83,20 @@ impl Failure {
     }
 }
 
-/// Hash joins hold one side in memory and cannot spill; sorted ones can, at the price of sorting
-/// both. So a query that ran out of memory is tried once more with sorted joins.
 #[derive(Clone, Copy)]
 enum Joins {
     Hashed,
     Sorted,
+}
+
+/// Hash joins hold one side in memory and cannot spill; sorted ones can, at the price of sorting
+/// both. So a query that ran out of memory is tried once more with sorted joins.
+fn wants_sorted<T>(step: &str, done: &Result<T, Failure>) -> bool {
+    let exhausted = done.as_ref().is_err_and(Failure::exhausted);
+    if exhausted {
+        tracing::debug!(step, "out of memory: once more with sorted joins");
+    }
+    exhausted
 }
 
 impl LocalEngine {
@@ -261,13 +269,10 @@ impl SqlEngine for LocalEngine {
         folder: &Path,
     ) -> Result<Written> {
         let plan = self.step_plan(step, select, params).await?;
-        let written = match self.write_once(&plan, Joins::Hashed, folder).await {
-            Err(e) if e.exhausted() => {
-                tracing::debug!(step, "out of memory: once more with sorted joins");
-                self.write_once(&plan, Joins::Sorted, folder).await
-            }
-            other => other,
-        };
+        let mut written = self.write_once(&plan, Joins::Hashed, folder).await;
+        if wants_sorted(step, &written) {
+            written = self.write_once(&plan, Joins::Sorted, folder).await;
+        }
         written.map_err(|e| e.into_error().with("step", step))
     }
 
@@ -279,23 +284,20 @@ impl SqlEngine for LocalEngine {
         folder: &Path,
     ) -> Result<TableRef> {
         let plan = self.step_plan(step, select, params).await?;
-        let held = match self.hold_once(&plan, Joins::Hashed, folder).await {
-            Err(e) if e.exhausted() => {
-                tracing::debug!(step, "out of memory: once more with sorted joins");
-                self.hold_once(&plan, Joins::Sorted, folder).await
-            }
-            other => other,
-        };
+        let mut held = self.hold_once(&plan, Joins::Hashed, folder).await;
+        if wants_sorted(step, &held) {
+            held = self.hold_once(&plan, Joins::Sorted, folder).await;
+        }
         held.map_err(|e| e.into_error().with("step", step))
     }
 
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream> {
         let plan = self.plan(select, params).await?;
         let plan = self.checked(plan, select)?;
-        let started = match self.start(&plan, Joins::Hashed).await {
-            Err(e) if e.exhausted() => self.start(&plan, Joins::Sorted).await,
-            other => other,
-        };
+        let mut started = self.start(&plan, Joins::Hashed).await;
+        if wants_sorted("(read)", &started) {
+            started = self.start(&plan, Joins::Sorted).await;
+        }
         let Started { schema, first, stream } = started.map_err(Failure::into_error)?;
         let rest = stream.map_err(|e| error::running(&e));
         let all = futures::stream::iter(first.map(Ok)).chain(rest);

@@ -5,6 +5,7 @@ mod bind;
 mod docs;
 mod errors;
 mod functions;
+mod hold;
 mod spill;
 mod steps;
 
