@@ -1,5 +1,6 @@
 //! Files on this machine: found by pattern, opened through their compression.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,23 @@ pub(crate) fn find(base: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The same with their names below `base`, for checkpoints and messages.
+///
+/// # Errors
+/// There is none, also when there were some before: a disk that is not there must not look like files that were
+/// deleted. Or one's name is no text.
+pub(crate) fn find_named(base: &Path, pattern: &str) -> Result<BTreeMap<String, PathBuf>> {
+    let found = find(base, pattern)?;
+    if found.is_empty() {
+        return Err(not_found(base, pattern));
+    }
+    let named = |path: PathBuf| match path.strip_prefix(base).unwrap_or(&path).to_str() {
+        Some(name) => Ok((name.to_owned(), path.clone())),
+        None => Err(Error::config(format!("the name of {} is no UTF-8; rename the file", path.display()))),
+    };
+    found.into_iter().map(named).collect()
 }
 
 /// No file where a pattern points. Says what is there.

@@ -90,22 +90,9 @@ impl Job {
 
     /// Names as they stand in checkpoints and messages, and paths.
     fn files(&self) -> Result<BTreeMap<String, PathBuf>> {
-        let base = &self.settings.base_dir;
         let mut files = BTreeMap::new();
         for pattern in &self.settings.patterns {
-            let found = local::find(base, pattern)?;
-            if found.is_empty() {
-                // Also when there were some before: a disk that is not there must not look like
-                // files that were deleted.
-                return Err(local::not_found(base, pattern));
-            }
-            for path in found {
-                let name = path.strip_prefix(base).unwrap_or(&path);
-                let name = name.to_str().ok_or_else(|| {
-                    Error::config(format!("the name of {} is no UTF-8; rename the file", path.display()))
-                })?;
-                files.insert(name.to_owned(), path.clone());
-            }
+            files.append(&mut local::find_named(&self.settings.base_dir, pattern)?);
         }
         Ok(files)
     }

@@ -101,14 +101,10 @@ impl Source for WhatsappExport {
     async fn check(&self, _ctx: &Context) -> Result<CheckReport> {
         let settings = self.settings.clone();
         let look = move || -> Result<CheckReport> {
-            let found = local::find(&settings.base_dir, &settings.path)?;
-            if found.is_empty() {
-                return Err(local::not_found(&settings.base_dir, &settings.path));
-            }
+            let found = local::find_named(&settings.base_dir, &settings.path)?;
             let mut report = CheckReport::default();
             report.facts.push(("chats".into(), found.len().to_string()));
-            for path in found {
-                let name = path.strip_prefix(&settings.base_dir).unwrap_or(&path).display().to_string();
+            for (name, path) in found {
                 let chat = survey::survey(&path, &name, &settings)?;
                 if chat.is_some_and(|chat| !chat.ours_spoke) {
                     report.warnings.push(format!("{name}: none of `operators` wrote in it"));

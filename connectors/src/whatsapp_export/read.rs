@@ -50,7 +50,7 @@ impl Job {
             Some(checkpoint) => serde_json::from_value(checkpoint.0.clone())
                 .map_err(|e| Error::bug(format!("the checkpoint of exported chats cannot be read: {e}")))?,
         };
-        let files = files(&self.settings)?;
+        let files = local::find_named(&self.settings.base_dir, &self.settings.path)?;
         let preview = self.max_pages.is_some();
         let mut pages_left = self.max_pages.unwrap_or(u64::MAX);
         if !preview {
@@ -149,23 +149,6 @@ impl Job {
             }
         }
     }
-}
-
-/// Names as they stand in checkpoints and messages, and paths.
-fn files(settings: &Settings) -> Result<BTreeMap<String, PathBuf>> {
-    let found = local::find(&settings.base_dir, &settings.path)?;
-    if found.is_empty() {
-        // Also when there were some before: a disk that is not there must not look like files that were deleted.
-        return Err(local::not_found(&settings.base_dir, &settings.path));
-    }
-    let mut files = BTreeMap::new();
-    for path in found {
-        let name = path.strip_prefix(&settings.base_dir).unwrap_or(&path).to_str().ok_or_else(|| {
-            Error::config(format!("the name of {} is no UTF-8; rename the file", path.display()))
-        })?;
-        files.insert(name.to_owned(), path.clone());
-    }
-    Ok(files)
 }
 
 fn forget_missing(files: &BTreeMap<String, PathBuf>, state: &mut State, out: &Out) -> Result<()> {
