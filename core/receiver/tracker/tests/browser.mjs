@@ -1,17 +1,10 @@
 // The tracker in a real Chromium: node browser.mjs [part of a test's name]
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
+import { guard, launch } from './chromium.mjs';
 import { CSP, site } from './site.mjs';
 import { CASES } from './cases.mjs';
 
-const { chromium } = createRequire(process.env.MODULES_FROM)('playwright-core');
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
-  ],
-});
+const browser = await launch();
 
 // Tokens of the page are these, in turn; other random symbols stay random.
 const TOKENS = ['HHR3D1196WD', 'P3CA02H73HV', '003JZ9J6GMG'];
@@ -38,17 +31,7 @@ for (const [name, test, expectedErrors = /^$/] of CASES) {
   const shop = await site();
   const context = await browser.newContext();
   const wrong = [];
-  await context.route('**/*', route => {
-    const { hostname } = new URL(route.request().url());
-    if (hostname === '127.0.0.1') return route.continue();
-    wrong.push(`a request left loopback: ${route.request().url()}`);
-    return route.abort();
-  });
-  context.on('console', message => {
-    const text = message.text();
-    if (['error', 'warning'].includes(message.type()) && !expectedErrors.test(text)) wrong.push(`console: ${text}`);
-  });
-  context.on('weberror', error => wrong.push(`uncaught: ${error.error().stack}`));
+  await guard(context, wrong, text => expectedErrors.test(text));
   await context.addInitScript(fixTokens, TOKENS);
   const started = Date.now();
   try {

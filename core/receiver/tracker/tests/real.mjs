@@ -3,13 +3,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { guard, launch } from './chromium.mjs';
 import { escape, site } from './site.mjs';
 
-const { chromium } = createRequire(process.env.MODULES_FROM)('playwright-core');
 const shop = await site(), stranger = await site();
 const folder = mkdtempSync(join(tmpdir(), 'throughline-real-'));
 writeFileSync(join(folder, 'pipeline.toml'), `
@@ -56,23 +55,10 @@ let refused = false; // A stranger's errors are part of its test.
 try {
   await until('serving', () => { try { JSON.parse(said); return true; } catch { return false; } });
   const receiver = `http://${JSON.parse(said).listening}`;
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
-  });
+  const browser = await launch();
   const visitor = async () => {
     const context = await browser.newContext({ locale: 'ru-RU' });
-    await context.route('**/*', route => {
-      const { hostname } = new URL(route.request().url());
-      if (hostname === '127.0.0.1') return route.continue();
-      wrong.push(`a request left loopback: ${route.request().url()}`);
-      return route.abort();
-    });
-    context.on('console', message => {
-      if (['error', 'warning'].includes(message.type()) && !refused) wrong.push(`console: ${message.text()}`);
-    });
-    context.on('weberror', error => wrong.push(`uncaught: ${error.error().stack}`));
+    await guard(context, wrong, () => refused);
     return context;
   };
   const csp = `default-src 'none'; script-src 'self' ${receiver}; connect-src ${receiver}`;
