@@ -376,9 +376,22 @@ pub fn assert_equal(found: &Tables, expected: &Tables, when: &str) {
 #[test]
 fn a_run_reads_the_whole_company() {
     let studio = Studio::start(300, |_, _| {});
-    studio.write_pipeline(&PipelineShape::default());
+    let file = studio.write_pipeline(&PipelineShape::default());
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("threads = 2", "threads = 2\nkeep_steps = true")).unwrap();
     let report = studio.json(&["run"], 0);
     assert_eq!(report["status"], "succeeded", "{report:#}");
+    // Each step's rows are there to look at, also those of a step that gave none.
+    let epochs = std::fs::read_dir(studio.folder().join(".throughline/shop/tables")).unwrap();
+    let steps: Vec<PathBuf> = epochs
+        .flat_map(|epoch| std::fs::read_dir(epoch.unwrap().path().join("attribution")).unwrap())
+        .map(|step| step.unwrap().path())
+        .collect();
+    for name in ["_x_token_used", "_x_touch", "_x_credit", "_x_refund"] {
+        let step = steps.iter().find(|step| step.to_str().unwrap().ends_with(name));
+        let files = std::fs::read_dir(step.unwrap_or_else(|| panic!("no {name} in {steps:?}"))).unwrap();
+        assert!(files.count() > 0, "{name}");
+    }
     let truth = studio.truth();
     assert_eq!(studio.number("SELECT count(*) FROM in_visits"), truth.metrica_visits as i64);
     assert_eq!(studio.number("SELECT count(*) FROM in_deal_events"), truth.crm_events as i64);
