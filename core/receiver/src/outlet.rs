@@ -32,7 +32,7 @@ const AT_ONCE_BYTES: usize = 16 << 20;
 /// # Errors
 /// The inbox or a file cannot be read.
 pub fn prepare(inbox: &Inbox, sources: &[String], folder: &Path) -> Result<()> {
-    let reader = InboxReader::open(inbox.path())?;
+    let reader = inbox.reader()?;
     for source in sources {
         let mut out = Out::open(&folder.join(source), &reader)?;
         if out.last_seq > 0 {
@@ -79,9 +79,9 @@ pub async fn outlet(inbox: Inbox, sources: Vec<String>, folder: PathBuf, stop: C
 
 /// One batch of one source; true when there may be more at once.
 async fn hand_on(inbox: &Inbox, source: &str, folder: &Path) -> Result<bool> {
-    let (path, name, folder) = (inbox.path().to_owned(), source.to_owned(), folder.join(source));
+    let (open, name, folder) = (inbox.clone(), source.to_owned(), folder.join(source));
     let work = move || -> Result<Option<(i64, bool)>> {
-        let reader = InboxReader::open(&path)?;
+        let reader = open.reader()?;
         reader.register_once(&name, READER)?;
         let from = reader.position(&name, READER)?;
         if reader.read(&name, from, 1, 1)?.is_empty() {

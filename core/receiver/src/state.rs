@@ -7,7 +7,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use throughline_core::Clock;
 use throughline_core::time::InstantUs;
-use throughline_store::inbox::{Inbox, InboxReader};
+use throughline_store::inbox::Inbox;
 
 use crate::body::Room;
 use crate::endpoint::Verify;
@@ -107,8 +107,13 @@ impl State {
                 "1 when the last commit failed.",
                 f64::from(u8::from(self.inbox.is_failing())),
             ),
+            one(
+                "throughline_inbox_unfolded",
+                "1 while inbox.db cannot be written or flushed: its log keeps everything and grows.",
+                f64::from(u8::from(self.inbox.is_unfolded())),
+            ),
         ];
-        if let Ok(readers) = InboxReader::open(self.inbox.path()).and_then(|r| r.readers()) {
+        if let Ok(readers) = self.inbox.reader().and_then(|r| r.readers()) {
             let now_us = self.now_us();
             let lag = |at: Option<i64>| at.map_or(0.0, |at| now_us.saturating_sub(at).max(0) as f64 / 1e6);
             gauges.push(Gauge {

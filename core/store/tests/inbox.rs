@@ -10,7 +10,6 @@ use throughline_core::time::FixedClock;
 use throughline_core::{Clock as _, ErrorKind};
 use throughline_store::inbox::{
     Appended, DeliveryHash, INBOX_FILE, Inbox, InboxOptions, InboxReader, NewDelivery, Refused, Retention,
-    Rewrite,
 };
 
 const DAY: u64 = 86_400;
@@ -224,27 +223,36 @@ async fn keys_go_when_they_are_old_and_many() {
     assert!(matches!(inbox.append(vec![delivery("wa", "0", "x")]).await.unwrap()[0], Appended::Stored(_)));
 }
 
+/// What was handed on and dropped leaves neither the file nor its log, without a restart.
 #[tokio::test]
-async fn people_are_taken_out() {
+async fn what_was_dropped_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = 1_800_000_000_000_000;
+    let clock = Arc::new(FixedClock::at_us(start));
+    let retention = Retention { keep: Some(Duration::ZERO), ..Retention::default() };
+    let inbox = open(folder.path(), retention, &clock);
+    let secret = "79161234567".repeat(50);
+    inbox.append(vec![at("wa", "a", &secret, start), at("wa", "b", &secret, start)]).await.unwrap();
+    inbox.advance("wa".into(), "r".into(), 2).await.unwrap();
+    clock.sleep(Duration::from_secs(1)).await;
+    let holds = |path: &std::path::Path| {
+        let bytes = if path.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
+        bytes.windows(11).any(|w| w == b"79161234567")
+    };
+    until(|| std::fs::read_dir(folder.path()).unwrap().all(|file| !holds(&file.unwrap().path()))).await;
+    assert_eq!(inbox.reader().unwrap().state("wa").unwrap().dropped, 2);
+    assert_eq!(inbox.append(vec![delivery("wa", "a", "x")]).await.unwrap(), [Appended::Duplicate]);
+}
+
+/// As one file, for whoever copies it.
+#[tokio::test]
+async fn a_closed_inbox_has_no_log() {
     let folder = tempfile::tempdir().unwrap();
     let inbox = Inbox::open(folder.path().join(INBOX_FILE), InboxOptions::default()).unwrap();
-    let secret = "79161234567".repeat(50);
-    inbox.append(vec![delivery("wa", "a", &secret), delivery("wa", "b", &secret)]).await.unwrap();
-    let reader = InboxReader::open(inbox.path()).unwrap();
-    let gone = Rewrite { seq: 1, left: None };
-    let less = Rewrite { seq: 2, left: Some(("{\"a\":1}".into(), b"rest".to_vec())) };
-    reader.rewrite("vk", std::slice::from_ref(&gone)).unwrap();
-    assert_eq!(reader.state("wa").unwrap().stored, 2, "it is another source's");
-    reader.rewrite("wa", &[gone, less]).unwrap();
-    let left = reader.read("wa", 0, 10, 1000).unwrap();
-    assert_eq!((left.len(), left[0].seq, &*left[0].body), (1, 2, b"rest".as_slice()));
-    assert_eq!(inbox.append(vec![delivery("wa", "a", &secret)]).await.unwrap(), [Appended::Duplicate]);
-    reader.fold().unwrap();
-    for file in std::fs::read_dir(folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
-        assert!(!bytes.windows(11).any(|w| w == b"79161234567"), "{}", path.display());
-    }
+    inbox.append(vec![delivery("wa", "a", "x")]).await.unwrap();
+    assert!(folder.path().join("inbox.db-wal").metadata().unwrap().len() > 0);
+    drop(inbox);
+    assert!(!folder.path().join("inbox.db-wal").exists() && !folder.path().join("inbox.db-shm").exists());
 }
 
 #[test]

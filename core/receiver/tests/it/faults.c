@@ -17,8 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct range { dev_t dev; ino_t ino; off_t from; size_t length; struct range *next; };
-static struct range *dirty;
+/* What was written and not flushed, in order, with its bytes: opening and closing a file to read them would let go
+ * of the locks that SQLite holds on it. */
+struct range { struct range *next; dev_t dev; ino_t ino; off_t from; size_t length; char bytes[]; };
+static struct range *dirty, **last = &dirty;
 static int halves;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -53,13 +55,14 @@ static int fails(const char *word, const char *path) {
     return long_ >= short_ && strcmp(path + long_ - short_, suffix) == 0;
 }
 
-static void wrote(const struct stat *about, off_t from, ssize_t length) {
-    struct range *range = length > 0 ? malloc(sizeof *range) : 0;
-    if (!range) return;
-    *range = (struct range){about->st_dev, about->st_ino, from, (size_t)length, 0};
+static void wrote(const struct stat *about, off_t from, const void *bytes, size_t length) {
+    struct range *range = malloc(sizeof *range + length);
+    if (!range) abort();
+    *range = (struct range){0, about->st_dev, about->st_ino, from, length};
+    memcpy(range->bytes, bytes, length);
     pthread_mutex_lock(&lock);
-    range->next = dirty;
-    dirty = range;
+    *last = range;
+    last = &range->next;
     pthread_mutex_unlock(&lock);
 }
 
@@ -75,7 +78,7 @@ static ssize_t put(int fd, const void *bytes, size_t n, off_t at, int placed) {
         n /= 2;
     }
     ssize_t done = placed ? real_at(fd, bytes, n, at) : real(fd, bytes, n);
-    if (is && done > 0) wrote(&about, placed ? at : lseek(fd, 0, SEEK_CUR) - done, done);
+    if (is && done > 0) wrote(&about, placed ? at : lseek(fd, 0, SEEK_CUR) - done, bytes, (size_t)done);
     return done;
 }
 
@@ -101,23 +104,17 @@ static int flush(int fd) {
     if (!watched(fd, path, &about)) return 1;
     int bad = fails("eio", path);
     if (S_ISREG(about.st_mode)) {
-        char own[PATH_MAX + 32];
-        snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
-        int from = open(own, O_RDONLY | O_CLOEXEC), to = shadow(path);
+        int to = shadow(path);
         pthread_mutex_lock(&lock);
-        for (struct range **next = &dirty; *next;) {
-            struct range *range = *next;
-            if (range->dev != about.st_dev || range->ino != about.st_ino) { next = &range->next; continue; }
-            char *bytes = bad ? 0 : malloc(range->length);
-            ssize_t n = bytes ? pread(from, bytes, range->length, range->from) : 0;
-            if (n > 0 && real_at(to, bytes, (size_t)n, range->from) != n) abort();
-            free(bytes);
-            *next = range->next;
+        for (last = &dirty; *last;) {
+            struct range *range = *last;
+            if (range->dev != about.st_dev || range->ino != about.st_ino) { last = &range->next; continue; }
+            if (!bad && real_at(to, range->bytes, range->length, range->from) != (ssize_t)range->length) abort();
+            *last = range->next;
             free(range);
         }
         if (!bad && ftruncate(to, about.st_size)) abort();
         pthread_mutex_unlock(&lock);
-        close(from);
         close(to);
     }
     if (bad) { errno = EIO; return -1; }

@@ -212,17 +212,36 @@ fn files_that_cannot_be_flushed_are_written_again() {
 fn a_database_that_cannot_be_flushed_keeps_its_log() {
     let Some(mut disk) = Disk::new() else { return };
     let (mut child, mut port) = disk.start();
-    for _ in 0..2 {
-        disk.switch("eio /inbox.db");
+    for round in 0..4 {
+        assert_eq!(disk.post(port, 8, 1_000_000), 8);
+        // Who reads for long lets a part of the log be folded in, not flushed.
+        let path = disk.state().join("inbox.db");
+        let reader = rusqlite::Connection::open(path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM deliveries").unwrap();
         // More than the log takes before it is folded in.
-        assert_eq!(disk.post(port, 24, 1_000_000), 24);
-        // Not well before the cut: what SQLite folded in part, without flushing, before flushing failed, it takes for
-        // flushed once that succeeds again; only opening anew folds the whole log once more.
+        assert_eq!(disk.post(port, 16, 1_000_000), 16);
+        disk.switch("eio /inbox.db");
+        drop(reader);
+        assert_eq!(disk.post(port, 4, 1_000_000), 4);
+        if round % 2 == 0 {
+            // Well again before the cut: the whole log is folded once more, not what SQLite believes is left of it.
+            disk.switch("");
+            until_folded(&disk.state());
+            assert_eq!(disk.post(port, 1, 500), 1);
+        }
         disk.power_cut(child);
         disk.switch("");
         (child, port) = disk.start();
     }
     disk.end(child, port);
+}
+
+fn until_folded(state: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::metadata(state.join("inbox.db-wal")).unwrap().len() > 0 {
+        assert!(Instant::now() < deadline, "the log is not folded in");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

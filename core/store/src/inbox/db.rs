@@ -7,18 +7,17 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use throughline_core::time::InstantUs;
 use throughline_core::{Error, ErrorKind, Result};
 
+use super::fold;
+
 /// `PRAGMA application_id`: "TLib".
 const APPLICATION_ID: i32 = 0x544c_6962;
 const VERSION: i64 = 1;
 
-/// A write waits at most so long for another process's, a reader that moves its cursor.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A write waits at most so long for another's, a reader that moves its cursor.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Up to this size the whole file is checked when a receiver opens it.
 const CHECK_UP_TO_BYTES: u64 = 32 << 20;
-
-/// Pages of log (4 kB each) that are folded into the file at once: more make rarer and longer pauses.
-const FOLD_PAGES: i64 = 4000;
 
 pub(super) fn told(e: rusqlite::Error, path: &Path) -> Error {
     let file = path.display();
@@ -66,7 +65,12 @@ pub(super) fn open_writer(path: &Path, max_bytes: Option<u64>, now_us: InstantUs
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| told(e, path))?;
-    let fresh = set_up(&conn, path, max_bytes, now_us)?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| told(e, path))?;
+    let fresh = identify(&conn, path)?;
+    if fresh {
+        make(&conn, now_us)?.map_err(|e| told(e, path))?;
+    }
+    set_up(&conn, max_bytes).map_err(|e| told(e, path))?;
     if !fresh && size <= CHECK_UP_TO_BYTES {
         let found: String =
             conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(|e| told(e, path))?;
@@ -78,42 +82,47 @@ pub(super) fn open_writer(path: &Path, max_bytes: Option<u64>, now_us: InstantUs
     Ok(conn)
 }
 
-/// True when the file was made just now.
-fn set_up(conn: &Connection, path: &Path, max_bytes: Option<u64>, now_us: InstantUs) -> Result<bool> {
-    let io = |e| told(e, path);
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(io)?;
-    let fresh = identify(conn, path)?;
-    if fresh {
+/// The file that this process made or checked before.
+pub(super) fn open_again(path: &Path, max_bytes: Option<u64>) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    set_up(&conn, max_bytes)?;
+    Ok(conn)
+}
+
+fn make(conn: &Connection, now_us: InstantUs) -> Result<rusqlite::Result<()>> {
+    let mut id = [0_u8; 16];
+    getrandom::fill(&mut id).map_err(|e| Error::bug(format!("the system gives no random bytes: {e}")))?;
+    let make = || {
         // Only before the first table: pages that are freed go back to the disk a few at a time.
-        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(io)?;
-    }
-    conn.pragma_update(None, "journal_mode", "WAL").map_err(io)?;
-    settings(conn).map_err(io)?;
-    conn.pragma_update(None, "wal_autocheckpoint", FOLD_PAGES).map_err(io)?;
-    conn.pragma_update(None, "journal_size_limit", 64_i64 << 20).map_err(io)?;
-    if fresh {
-        let mut id = [0_u8; 16];
-        getrandom::fill(&mut id).map_err(|e| Error::bug(format!("the system gives no random bytes: {e}")))?;
-        let make = || {
-            conn.execute_batch("BEGIN EXCLUSIVE")?;
-            conn.execute_batch(include_str!("schema.sql"))?;
-            conn.execute(
-                "INSERT INTO inbox (id, made_at_us) VALUES (?1, ?2)",
-                rusqlite::params![crate::files::hex(&id), now_us],
-            )?;
-            conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-            conn.pragma_update(None, "user_version", VERSION)?;
-            conn.execute_batch("COMMIT")
-        };
-        make().map_err(io)?;
-    }
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        settings(conn)?;
+        conn.execute_batch("BEGIN EXCLUSIVE")?;
+        conn.execute_batch(include_str!("schema.sql"))?;
+        conn.execute(
+            "INSERT INTO inbox (id, made_at_us) VALUES (?1, ?2)",
+            rusqlite::params![crate::files::hex(&id), now_us],
+        )?;
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+        conn.pragma_update(None, "user_version", VERSION)?;
+        conn.execute_batch("COMMIT")
+    };
+    Ok(make())
+}
+
+fn set_up(conn: &Connection, max_bytes: Option<u64>) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    settings(conn)?;
+    conn.pragma_update(None, "journal_size_limit", 64_i64 << 20)?;
     if let Some(most) = max_bytes {
-        let page: i64 = conn.pragma_query_value(None, "page_size", |r| r.get(0)).map_err(io)?;
+        let page: i64 = conn.pragma_query_value(None, "page_size", |r| r.get(0))?;
         let pages = i64::try_from(most).unwrap_or(i64::MAX) / page.max(1);
         // SQLite then answers "full" just as it does when the disk is.
-        conn.query_row(&format!("PRAGMA max_page_count = {}", pages.max(16)), [], |_| Ok(())).map_err(io)?;
+        conn.query_row(&format!("PRAGMA max_page_count = {}", pages.max(16)), [], |_| Ok(()))?;
     }
-    Ok(fresh)
+    Ok(())
 }
 
 fn settings(conn: &Connection) -> rusqlite::Result<()> {
@@ -122,7 +131,7 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     // Who is forgotten must not stay in free pages.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.set_prepared_statement_cache_capacity(32);
-    Ok(())
+    fold::by_hand(conn)
 }
 
 /// Opens a file that a receiver has made.

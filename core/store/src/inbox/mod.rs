@@ -9,10 +9,12 @@
 //! * What a full or failing disk took with it is told to all who waited; nobody is acknowledged, the file
 //!   stays whole and the next append tries again.
 //! * A delivery whose key was seen is acknowledged and not stored again, also after the first was dropped.
+//! * A file that cannot be flushed costs nothing: its log, which can be, keeps everything until it can.
 //! * Retention drops only what every registered reader of the source has behind it.
 //! * A tail that a crash has torn is no transaction: SQLite leaves it out when the file is opened.
 
 mod db;
+mod fold;
 mod reader;
 mod retention;
 mod writer;
@@ -24,7 +26,7 @@ use sha2::{Digest, Sha256};
 use throughline_core::time::InstantUs;
 use throughline_core::{Clock, Error, SystemClock};
 
-pub use reader::{Delivery, InboxReader, ReaderState, Rewrite, SourceState};
+pub use reader::{Delivery, InboxReader, ReaderState, SourceState};
 pub use writer::Inbox;
 
 /// The file's name inside a state folder.
@@ -104,7 +106,7 @@ pub struct InboxOptions {
     pub queue: usize,
     /// Bytes of bodies that may wait.
     pub queue_bytes: usize,
-    /// Between two looks at what may be dropped.
+    /// Between two looks at what may be dropped; so long after the last delivery the log is emptied, too.
     pub upkeep_every: Duration,
     pub clock: Arc<dyn Clock>,
 }

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use throughline_core::Result;
 use throughline_core::time::InstantUs;
-use throughline_core::{Error, Result};
 
 use super::db::{self, told};
+use super::fold::Reading;
 use super::writer::{ADVANCE, source_id};
 
 /// Something that was received.
@@ -18,14 +19,6 @@ pub struct Delivery {
     /// A JSON object: name to text, or to a list of texts.
     pub headers: String,
     pub body: Vec<u8>,
-}
-
-/// What is left of a delivery.
-#[derive(Clone, Debug)]
-pub struct Rewrite {
-    pub seq: i64,
-    /// Headers and body; `None` takes the delivery out. Its key stays known.
-    pub left: Option<(String, Vec<u8>)>,
 }
 
 /// How a source stands in the inbox.
@@ -55,16 +48,23 @@ pub struct InboxReader {
     conn: Connection,
     path: PathBuf,
     id: String,
+    // Let go of last, when the file is closed.
+    _reading: Option<Reading>,
 }
 
 impl InboxReader {
+    /// From another process than the one that receives; there, [`super::Inbox::reader`].
+    ///
     /// # Errors
     /// `NotFound` when nobody has received anything yet.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_owned();
-        let conn = db::open_reader(&path)?;
-        let id = conn.query_row("SELECT id FROM inbox", [], |r| r.get(0)).map_err(|e| told(e, &path))?;
-        Ok(Self { conn, path, id })
+        Self::open_as(path.as_ref(), None)
+    }
+
+    pub(super) fn open_as(path: &Path, reading: Option<Reading>) -> Result<Self> {
+        let conn = db::open_reader(path)?;
+        let id = conn.query_row("SELECT id FROM inbox", [], |r| r.get(0)).map_err(|e| told(e, path))?;
+        Ok(Self { conn, path: path.to_owned(), id, _reading: reading })
     }
 
     /// Tells this inbox from another at the same place.
@@ -218,50 +218,5 @@ impl InboxReader {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         work().map_err(|e| told(e, &self.path))
-    }
-
-    /// Changes deliveries or takes them out, in one transaction; what they were is overwritten on disk.
-    pub fn rewrite(&self, source: &str, changes: &[Rewrite]) -> Result<()> {
-        let work = || {
-            self.conn.execute_batch("BEGIN IMMEDIATE")?;
-            let mut delete = self.conn.prepare_cached(
-                "DELETE FROM deliveries WHERE seq = ?1 AND source = (SELECT id FROM sources WHERE name = ?2)",
-            )?;
-            let mut update = self.conn.prepare_cached(
-                "UPDATE deliveries SET headers = ?3, body = ?4
-                 WHERE seq = ?1 AND source = (SELECT id FROM sources WHERE name = ?2)",
-            )?;
-            for change in changes {
-                match &change.left {
-                    None => delete.execute(params![change.seq, source])?,
-                    Some((headers, body)) => update.execute(params![change.seq, source, headers, body])?,
-                };
-            }
-            self.conn.execute_batch("COMMIT")
-        };
-        let done = work();
-        if done.is_err() && !self.conn.is_autocommit() {
-            let _ = self.conn.execute_batch("ROLLBACK");
-        }
-        done.map_err(|e| told(e, &self.path))
-    }
-
-    /// Folds the log into the file, so that what was overwritten is in neither.
-    ///
-    /// # Errors
-    /// A temporary one when others are at work: what was overwritten may stay in the log for a while.
-    pub fn fold(&self) -> Result<()> {
-        let busy: i64 = self
-            .conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0))
-            .map_err(|e| told(e, &self.path))?;
-        if busy == 0 {
-            return Ok(());
-        }
-        Err(Error::new(
-            throughline_core::ErrorKind::Io,
-            format!("the log of {} could not be folded in: it is being used", self.path.display()),
-        )
-        .temporary(Some(std::time::Duration::from_secs(5))))
     }
 }

@@ -12,8 +12,9 @@ use rusqlite::{Connection, params};
 use throughline_core::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
+use super::fold::{self, Gate};
 use super::retention::Upkeep;
-use super::{Appended, InboxOptions, NewDelivery, Refused, db};
+use super::{Appended, InboxOptions, InboxReader, NewDelivery, Refused, db};
 use crate::lock::{self, LockFile};
 
 /// Appends in one transaction at most, and their bytes: bounds what one failing commit takes with it.
@@ -22,6 +23,9 @@ const GROUP_BYTES: usize = 16 << 20;
 
 /// While there is something to drop, a slice of it is dropped so often.
 const SLICE_EVERY: Duration = Duration::from_millis(50);
+
+/// While the file cannot be flushed, that is tried again so often.
+const MEND_EVERY: Duration = Duration::from_secs(1);
 
 struct Job {
     deliveries: Vec<NewDelivery>,
@@ -49,6 +53,8 @@ struct Shared {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     failing: AtomicBool,
+    unfolded: AtomicBool,
+    gate: Gate,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -85,7 +91,9 @@ impl Inbox {
         let mut work = Work {
             upkeep: Upkeep::new(options.retention.clone(), options.clock.clone()),
             every: options.upkeep_every,
-            conn,
+            max_bytes: options.retention.max_bytes,
+            conn: Some(conn),
+            mend_at: None,
             path: path.clone(),
             shared: shared.clone(),
             sources: HashMap::new(),
@@ -165,6 +173,20 @@ impl Inbox {
     pub fn is_failing(&self) -> bool {
         self.0.shared.failing.load(Ordering::Acquire)
     }
+
+    /// Whether the file could not be written or flushed, so that its log keeps growing. What is acknowledged is
+    /// durable all the same.
+    pub fn is_unfolded(&self) -> bool {
+        self.0.shared.unfolded.load(Ordering::Acquire)
+    }
+
+    /// A reading end in this process. Not for long: what the writer has to close it can only close when nobody reads.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn reader(&self) -> Result<InboxReader> {
+        InboxReader::open_as(&self.0.path, Some(self.0.shared.gate.enter()))
+    }
 }
 
 impl Drop for Inner {
@@ -178,8 +200,12 @@ impl Drop for Inner {
 }
 
 struct Work {
-    conn: Connection,
+    /// `None` while it could not be opened again.
+    conn: Option<Connection>,
+    /// Folding failed: when to open anew and fold everything.
+    mend_at: Option<Instant>,
     path: PathBuf,
+    max_bytes: Option<u64>,
     shared: Arc<Shared>,
     sources: HashMap<Arc<str>, i64>,
     upkeep: Upkeep,
@@ -190,37 +216,87 @@ struct Work {
 
 impl Work {
     fn run(&mut self, queue: &Receiver<Job>) {
+        self.conn.iter().for_each(fold::watch);
         let mut look_at = Instant::now();
+        let mut quiet = false;
         loop {
-            match queue.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
-                Ok(first) => self.take(first, queue),
+            let wake_at = self.mend_at.map_or(look_at, |at| at.min(look_at));
+            match queue.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
+                Ok(first) => {
+                    self.take(first, queue);
+                    quiet = false;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
             if Instant::now() >= look_at {
-                // A proxy sends nobody here while we say that we cannot write: find out without being sent anybody.
-                if self.shared.failing.load(Ordering::Acquire) && self.probe().is_ok() {
-                    self.shared.failing.store(false, Ordering::Release);
-                }
-                // A failure here is no appender's: the next look tries again.
-                let more = self.upkeep.slice(&self.conn).unwrap_or(false);
+                let more = self.look();
                 look_at = Instant::now() + if more { SLICE_EVERY } else { self.every };
+                if quiet && !more && fold::is_any() {
+                    self.fold(|conn| fold::fold_all(conn).map(|_| ()));
+                }
+                quiet = !more;
+            }
+            if fold::is_due() {
+                self.fold(fold::fold);
+            }
+            if self.mend_at.is_some_and(|at| Instant::now() >= at) {
+                self.mend();
             }
         }
     }
 
-    /// Writes something that needs room, and takes it away again; durable.
-    fn probe(&self) -> rusqlite::Result<()> {
-        let done = self.conn.execute_batch(
-            "BEGIN IMMEDIATE;
-             INSERT INTO keys (source, key, at_us) VALUES (0, zeroblob(65536), 0);
-             DELETE FROM keys WHERE source = 0;
-             COMMIT",
-        );
-        if done.is_err() && !self.conn.is_autocommit() {
-            let _ = self.conn.execute_batch("ROLLBACK");
+    /// True when there is more to drop.
+    fn look(&self) -> bool {
+        let Some(conn) = &self.conn else { return false };
+        // A proxy sends nobody here while we say that we cannot write: find out without being sent anybody.
+        if self.shared.failing.load(Ordering::Acquire) && probe(conn).is_ok() {
+            self.shared.failing.store(false, Ordering::Release);
         }
-        done
+        // A failure here is no appender's: the next look tries again.
+        self.upkeep.slice(conn).unwrap_or(false)
+    }
+
+    fn fold(&mut self, how: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.mend_at.is_none()) else { return };
+        if let Err(error) = how(conn) {
+            let inbox = self.path.display();
+            tracing::error!(
+                "{inbox} cannot be written or flushed; its log keeps everything meanwhile: {error}"
+            );
+            self.shared.unfolded.store(true, Ordering::Release);
+            self.mend_at = Some(Instant::now() + MEND_EVERY);
+        }
+    }
+
+    /// Opens the file anew once nobody reads, and folds everything.
+    fn mend(&mut self) {
+        let started = Instant::now();
+        self.mend_at = Some(started + MEND_EVERY);
+        let Some(alone) = self.shared.gate.alone() else { return };
+        self.conn = None;
+        self.conn = db::open_again(&self.path, self.max_bytes).ok();
+        drop(alone);
+        let Some(conn) = &self.conn else {
+            return self.shared.failing.store(true, Ordering::Release);
+        };
+        fold::watch(conn);
+        // All of it, or it is tried again: only a fold to the end flushes.
+        if fold::fold_all(conn).unwrap_or(false) {
+            tracing::info!("{} can be flushed again; its log is folded in", self.path.display());
+            self.mend_at = None;
+            self.shared.unfolded.store(false, Ordering::Release);
+        } else {
+            // A long log takes a while to look through: most of the time is for those who wait.
+            self.mend_at = Some(Instant::now() + MEND_EVERY.max(started.elapsed() * 20));
+        }
+    }
+
+    fn close(&mut self) {
+        self.fold(|conn| fold::fold_all(conn).map(|_| ()));
+        if let Some(conn) = self.conn.take().filter(|_| self.mend_at.is_none() && !fold::is_any()) {
+            fold::close(conn);
+        }
     }
 
     fn take(&mut self, first: Job, queue: &Receiver<Job>) {
@@ -247,52 +323,76 @@ impl Work {
     }
 
     fn group(&mut self, jobs: &[Job]) -> rusqlite::Result<Vec<Vec<Appended>>> {
+        let Some(conn) = &self.conn else {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+            let text = "it could not be opened again after its disk failed";
+            return Err(rusqlite::Error::SqliteFailure(code, Some(text.to_owned())));
+        };
         let named = jobs.iter().flat_map(|j| {
             j.deliveries.iter().map(|d| &d.source).chain(j.read.as_ref().map(|(source, ..)| source))
         });
         for source in named {
             if !self.sources.contains_key(source) {
-                self.sources.insert(source.clone(), source_id(&self.conn, source)?);
+                self.sources.insert(source.clone(), source_id(conn, source)?);
             }
         }
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let done = self.insert(jobs).and_then(|all| self.conn.execute_batch("COMMIT").map(|()| all));
-        if done.is_err() && !self.conn.is_autocommit() {
-            let _ = self.conn.execute_batch("ROLLBACK");
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let done =
+            insert(conn, &self.sources, jobs).and_then(|all| conn.execute_batch("COMMIT").map(|()| all));
+        if done.is_err() && !conn.is_autocommit() {
+            let _ = conn.execute_batch("ROLLBACK");
         }
         done
     }
+}
 
-    fn insert(&self, jobs: &[Job]) -> rusqlite::Result<Vec<Vec<Appended>>> {
-        let mut key = self.conn.prepare_cached(
-            "INSERT INTO keys (source, key, at_us) VALUES (?1, ?2, ?3) ON CONFLICT (source, key) DO NOTHING",
-        )?;
-        let mut row = self.conn.prepare_cached(
-            "INSERT INTO deliveries (source, received_at_us, headers, body) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        let mut all = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let mut appended = Vec::with_capacity(job.deliveries.len());
-            for delivery in &job.deliveries {
-                let source = self.sources.get(&delivery.source).copied().unwrap_or_default();
-                let at_us = delivery.received_at_us;
-                if let Some(hash) = &delivery.key
-                    && key.execute(params![source, hash.0, at_us])? == 0
-                {
-                    appended.push(Appended::Duplicate);
-                    continue;
-                }
-                row.execute(params![source, at_us, delivery.headers, delivery.body])?;
-                appended.push(Appended::Stored(self.conn.last_insert_rowid()));
+fn insert(
+    conn: &Connection,
+    sources: &HashMap<Arc<str>, i64>,
+    jobs: &[Job],
+) -> rusqlite::Result<Vec<Vec<Appended>>> {
+    let mut key = conn.prepare_cached(
+        "INSERT INTO keys (source, key, at_us) VALUES (?1, ?2, ?3) ON CONFLICT (source, key) DO NOTHING",
+    )?;
+    let mut row = conn.prepare_cached(
+        "INSERT INTO deliveries (source, received_at_us, headers, body) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut all = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let mut appended = Vec::with_capacity(job.deliveries.len());
+        for delivery in &job.deliveries {
+            let source = sources.get(&delivery.source).copied().unwrap_or_default();
+            let at_us = delivery.received_at_us;
+            if let Some(hash) = &delivery.key
+                && key.execute(params![source, hash.0, at_us])? == 0
+            {
+                appended.push(Appended::Duplicate);
+                continue;
             }
-            if let Some((source, reader, seq)) = &job.read {
-                let source = self.sources.get(source).copied().unwrap_or_default();
-                self.conn.prepare_cached(ADVANCE)?.execute(params![source, &**reader, seq])?;
-            }
-            all.push(appended);
+            row.execute(params![source, at_us, delivery.headers, delivery.body])?;
+            appended.push(Appended::Stored(conn.last_insert_rowid()));
         }
-        Ok(all)
+        if let Some((source, reader, seq)) = &job.read {
+            let source = sources.get(source).copied().unwrap_or_default();
+            conn.prepare_cached(ADVANCE)?.execute(params![source, &**reader, seq])?;
+        }
+        all.push(appended);
     }
+    Ok(all)
+}
+
+/// Writes something that needs room, and takes it away again; durable.
+fn probe(conn: &Connection) -> rusqlite::Result<()> {
+    let done = conn.execute_batch(
+        "BEGIN IMMEDIATE;
+         INSERT INTO keys (source, key, at_us) VALUES (0, zeroblob(65536), 0);
+         DELETE FROM keys WHERE source = 0;
+         COMMIT",
+    );
+    if done.is_err() && !conn.is_autocommit() {
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    done
 }
 
 pub(super) const ADVANCE: &str = "INSERT INTO readers (source, reader, seq) VALUES (?1, ?2, ?3)
