@@ -1,0 +1,452 @@
+//! Staging: rows go by COPY into a table of the staging schema, which readers have no rights in.
+//!
+//! They go in chunks of some megabytes, each in a transaction of its own that also counts it. So when
+//! a connection breaks, a new one tells whether the last chunk arrived, and loading goes on from there;
+//! a load of hours does not begin again, and no row is there twice. A staged table is complete only when its
+//! ledger row says so, with the number of rows.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Field;
+use futures::StreamExt as _;
+use throughline_core::{BatchStream, Committable, Context, Error, Result, Table, TxnId};
+use tokio::sync::mpsc;
+
+use super::encode::{Encoder, HEADER, TRAILER};
+use super::names::{literal, quoted};
+use super::options::Settings;
+use super::plan::Plan;
+use super::session::{Backoff, Session, unless_stopped};
+use super::wire::Failure;
+use super::{catalog, evolve, ledger};
+use crate::staging::conform;
+
+/// Bytes of one COPY. Three of them are in memory: being encoded, waiting, being sent.
+const CHUNK: usize = 6 << 20;
+/// Rows that are encoded before the size is looked at.
+const SLICE: usize = 1024;
+/// Batches between the one who computes them and the one who encodes them.
+const QUEUE: usize = 2;
+
+/// Rows of one COPY, header and trailer included.
+struct Chunk {
+    rows: u64,
+    data: Vec<u8>,
+}
+
+pub(super) async fn stage(
+    settings: &Settings,
+    ctx: &Context,
+    table: &Table,
+    rows: BatchStream,
+    txn: &TxnId,
+) -> Result<Committable> {
+    let mut plan = Plan::new(table, txn)?;
+    let done = load(settings, ctx, &mut plan, rows, txn).await;
+    let rows = done.map_err(|e| e.with("table", &table.name))?;
+    let detail = serde_json::to_value(&plan.out).map_err(|e| Error::bug(format!("committable: {e}")))?;
+    Ok(Committable { table: table.name.clone(), rows, detail })
+}
+
+async fn load(
+    settings: &Settings,
+    ctx: &Context,
+    plan: &mut Plan,
+    rows: BatchStream,
+    txn: &TxnId,
+) -> Result<u64> {
+    let mut backoff = Backoff::default();
+    let session = loop {
+        match unless_stopped(ctx, begin(settings, plan, txn)).await {
+            Ok(session) => break session,
+            Err(failure) => backoff.wait(ctx, failure).await?,
+        }
+    };
+    let (batches, encoder_in) = mpsc::channel(QUEUE);
+    let (encoder_out, mut chunks) = mpsc::channel(1);
+    let encoding = tokio::task::spawn_blocking({
+        let (table, key) = (plan.table.name.clone(), plan.table.key.clone());
+        move || encode(&table, &key, encoder_in, &encoder_out)
+    });
+    let conformed = Table { schema: plan.written.clone(), ..plan.table.clone() };
+    let feeding = async move {
+        let mut rows = rows;
+        while let Some(batch) = rows.next().await {
+            ctx.check_cancelled()?;
+            if batches.send(conform(batch?, &conformed)?).await.is_err() {
+                // The encoder or the sender has failed and says why itself.
+                return Ok(());
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    let mut sender = Sender { settings, ctx, plan, txn, session: Some(session), chunks: 0, rows: 0 };
+    let sending = async {
+        while let Some(chunk) = chunks.recv().await {
+            sender.send(chunk).await?;
+        }
+        Ok::<(), Error>(())
+    };
+    // A sender that fails must not wait for rows that never come, nor the other way round.
+    let moved = tokio::try_join!(feeding, sending);
+    drop(chunks);
+    let encoded = encoding
+        .await
+        .map_err(|e| Error::bug(format!("encoding table {} broke off: {e}", plan.table.name)))?;
+    let (session, chunks, rows) = (sender.session.take(), sender.chunks, sender.rows);
+    let done = moved.and(encoded);
+    let done = match done {
+        Ok(replaced) => {
+            if replaced > 0 {
+                tracing::warn!(
+                    sink = %ctx.name, table = %plan.table.name, values = replaced,
+                    "texts held the character NUL, which PostgreSQL cannot store: it is U+FFFD there"
+                );
+            }
+            finish(settings, ctx, plan, txn, session, chunks, rows).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        // What cannot be dropped now is dropped by the next try or the abort.
+        let dropping = async {
+            let mut session = Session::open(settings).await?;
+            drop_staged(&mut session, settings, &txn.0, Some(&plan.out.attempt)).await
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), dropping).await;
+        return Err(error);
+    }
+    Ok(rows)
+}
+
+/// Turns batches into chunks, on a thread that may work; gives how many texts lost a NUL.
+fn encode(
+    table: &str,
+    key: &[String],
+    mut batches: mpsc::Receiver<RecordBatch>,
+    chunks: &mpsc::Sender<Chunk>,
+) -> Result<u64> {
+    let mut encoder = Encoder::new(table, key);
+    let fresh = || {
+        let mut data = Vec::with_capacity(CHUNK + (CHUNK >> 2));
+        data.extend_from_slice(HEADER);
+        Chunk { rows: 0, data }
+    };
+    let send = |mut chunk: Chunk| {
+        chunk.data.extend_from_slice(TRAILER);
+        chunks.blocking_send(chunk).is_ok()
+    };
+    let mut chunk = fresh();
+    while let Some(batch) = batches.blocking_recv() {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = SLICE.min(batch.num_rows() - from);
+            encoder.write(&batch.slice(from, rows), &mut chunk.data)?;
+            chunk.rows += rows as u64;
+            from += rows;
+            if chunk.data.len() >= CHUNK && !send(std::mem::replace(&mut chunk, fresh())) {
+                // The sender has failed and says why itself.
+                return Ok(encoder.replaced);
+            }
+        }
+    }
+    if chunk.rows > 0 {
+        send(chunk);
+    }
+    Ok(encoder.replaced)
+}
+
+/// Makes the staged table, empty, in place of an earlier try's.
+async fn begin(settings: &Settings, plan: &Plan, txn: &TxnId) -> Result<Session, Failure> {
+    let mut session = Session::open(settings).await?;
+    ledger::set_up(&mut session, settings).await?;
+    session.begin().await?;
+    check_target(&mut session, settings, plan).await?;
+    check_readers(&mut session, settings).await?;
+    let (out, staged) = (&plan.out, settings.own("staged"));
+    let place = settings.own(&out.staged);
+    let columns: Vec<String> = plan.columns.iter().map(|(n, k)| format!("{} {k}", quoted(n))).collect();
+    let (txn, name) = (literal(&txn.0), literal(&plan.table.name));
+    let mut sql = format!(
+        "DELETE FROM {staged} WHERE txn = {txn} AND name = {name}; \
+         DROP TABLE IF EXISTS {place}; CREATE TABLE {place} ({}); \
+         INSERT INTO {staged} (txn, name, relation, attempt) VALUES ({txn}, {name}, {}, {});",
+        columns.join(", "),
+        literal(&out.staged),
+        literal(&out.attempt),
+    );
+    if !plan.table.doc.is_empty() {
+        sql.push_str(&format!("COMMENT ON TABLE {place} IS {};", literal(&plan.table.doc)));
+    }
+    for (field, (column, _)) in plan.written.fields().iter().zip(&plan.columns) {
+        if let Some(doc) = doc(field) {
+            sql.push_str(&format!("COMMENT ON COLUMN {place}.{} IS {};", quoted(column), literal(doc)));
+        }
+    }
+    session.run(&sql).await?;
+    session.commit().await?;
+    Ok(session)
+}
+
+fn doc(field: &Field) -> Option<&str> {
+    field.metadata().get("doc").map(String::as_str).filter(|doc| !doc.is_empty())
+}
+
+/// Whether the commit will be able to show these columns: better to fail now than after the point of no return.
+async fn check_target(session: &mut Session, settings: &Settings, plan: &Plan) -> Result<(), Failure> {
+    let table = &plan.table.name;
+    let known = session
+        .rows(&format!(
+            "SELECT name, columns FROM {} WHERE relation = {}",
+            settings.own("tables"),
+            literal(&plan.out.relation)
+        ))
+        .await?;
+    let Some(found) = catalog::describe(session, &settings.schema, &plan.out.relation).await? else {
+        return Ok(());
+    };
+    let mut known = known.into_iter().flatten().flatten();
+    let (owner, ours) = (known.next(), known.next());
+    if owner.as_deref() != Some(table) {
+        return Err(Error::config(format!(
+            "{} is in the database already, and this sink has not made it",
+            settings.shown(&plan.out.relation)
+        ))
+        .hint("rename or drop it, or give the sink another `schema`")
+        .into());
+    }
+    let ours: Vec<String> = serde_json::from_str(&ours.unwrap_or_default()).unwrap_or_default();
+    let evolution = evolve::plan(&plan.out.relation, &found, &plan.columns, &ours)?;
+    if let Some((column, _)) = evolution.widen.first() {
+        let mut own = session.rows(&format!("SELECT name FROM {}", settings.own("views"))).await?;
+        let own: Vec<String> = own.drain(..).flatten().flatten().map(|v| settings.shown(&v)).collect();
+        let mut below = own.clone();
+        below.push(settings.shown(&plan.out.relation));
+        let views = catalog::dependents(session, &below, &own).await?;
+        if !views.is_empty() {
+            return Err(Error::config(format!(
+                "table {table:?}, column {column:?}: its type has to widen, and these views stand on it: {}",
+                views.join(", ")
+            ))
+            .hint("drop them, run again, and make them again. Nothing was published")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Every role that is to read is there.
+pub(super) async fn check_readers(session: &mut Session, settings: &Settings) -> Result<(), Failure> {
+    for reader in &settings.readers {
+        let found =
+            session.value(&format!("SELECT 1 FROM pg_roles WHERE rolname = {}", literal(reader))).await?;
+        if found.is_none() {
+            return Err(Error::config(format!("readers: the server has no role {reader:?}"))
+                .hint(format!("CREATE ROLE {} LOGIN, or take it out of `readers`", quoted(reader)))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Sends chunks, each exactly once.
+struct Sender<'a> {
+    settings: &'a Settings,
+    ctx: &'a Context,
+    plan: &'a Plan,
+    txn: &'a TxnId,
+    session: Option<Session>,
+    /// Those that arrived.
+    chunks: u64,
+    rows: u64,
+}
+
+impl Sender<'_> {
+    async fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let mut backoff = Backoff::default();
+        loop {
+            let ctx = self.ctx;
+            match unless_stopped(ctx, self.send_once(&chunk)).await {
+                Ok(()) => break,
+                Err(failure) => {
+                    self.session = None;
+                    backoff.wait(ctx, failure).await?;
+                }
+            }
+        }
+        self.chunks += 1;
+        self.rows += chunk.rows;
+        Ok(())
+    }
+
+    async fn send_once(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            None => self.session.insert(Session::open(self.settings).await?),
+        };
+        let (out, staged) = (&self.plan.out, self.settings.own("staged"));
+        let place = format!(
+            "txn = {} AND name = {} AND attempt = {}",
+            literal(&self.txn.0),
+            literal(&self.plan.table.name),
+            literal(&out.attempt)
+        );
+        session.begin().await?;
+        let counted = session
+            .run(&format!(
+                "UPDATE {staged} SET chunks = chunks + 1, rows = rows + {} WHERE {place} AND chunks = {}",
+                chunk.rows, self.chunks
+            ))
+            .await?;
+        if counted.touched != 1 {
+            let found = session.value(&format!("SELECT chunks FROM {staged} WHERE {place}")).await?;
+            session.run("ROLLBACK").await?;
+            if found == Some((self.chunks + 1).to_string()) {
+                // It was committed, and the answer was lost.
+                return Ok(());
+            }
+            return Err(taken());
+        }
+        let columns: Vec<String> = self.plan.columns.iter().map(|(name, _)| quoted(name)).collect();
+        let sql = format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            self.settings.own(&out.staged),
+            columns.join(", ")
+        );
+        let arrived = session.connection.copy(&sql, &chunk.data).await?;
+        if arrived != chunk.rows {
+            let what = format!("{arrived} rows arrived in place of {}", chunk.rows);
+            return Err(Error::bug(what).into());
+        }
+        session.commit().await
+    }
+}
+
+fn taken() -> Failure {
+    Error::data("another run stages the same table of the same epoch, or what was loaded is gone")
+        .hint("see that one run of the pipeline goes at a time, then run again")
+        .into()
+}
+
+/// Makes the staged table complete: its key, its statistics, its number of rows.
+async fn finish(
+    settings: &Settings,
+    ctx: &Context,
+    plan: &mut Plan,
+    txn: &TxnId,
+    mut session: Option<Session>,
+    chunks: u64,
+    rows: u64,
+) -> Result<()> {
+    let mut backoff = Backoff::default();
+    loop {
+        let done = unless_stopped(ctx, finish_once(settings, plan, txn, session.take(), chunks, rows)).await;
+        match done {
+            Ok(keyed) => {
+                plan.out.keyed = keyed;
+                return Ok(());
+            }
+            Err(failure) => backoff.wait(ctx, failure).await?,
+        }
+    }
+}
+
+async fn finish_once(
+    settings: &Settings,
+    plan: &Plan,
+    txn: &TxnId,
+    session: Option<Session>,
+    chunks: u64,
+    rows: u64,
+) -> Result<bool, Failure> {
+    let mut session = match session {
+        Some(session) => session,
+        None => Session::open(settings).await?,
+    };
+    let (out, staged) = (&plan.out, settings.own("staged"));
+    let place = format!(
+        "txn = {} AND name = {} AND attempt = {}",
+        literal(&txn.0),
+        literal(&plan.table.name),
+        literal(&out.attempt)
+    );
+    session.begin().await?;
+    let found = session
+        .value(&format!("SELECT chunks || ' ' || rows FROM {staged} WHERE {place} FOR UPDATE"))
+        .await?;
+    if found != Some(format!("{chunks} {rows}")) {
+        return Err(taken());
+    }
+    let relation = catalog::describe(&mut session, &settings.staging, &out.staged).await?;
+    let mut keyed = relation.is_some_and(|r| r.primary.is_some());
+    if !keyed && !out.key.is_empty() {
+        keyed = add_key(&mut session, settings, plan).await?;
+    }
+    session
+        .run(&format!(
+            "ANALYZE {}; UPDATE {staged} SET complete = true WHERE {place}",
+            settings.own(&out.staged)
+        ))
+        .await?;
+    session.commit().await?;
+    session.close().await;
+    Ok(keyed)
+}
+
+/// Makes the primary key where the rows allow one: a key may hold nulls or texts too long for an index.
+async fn add_key(session: &mut Session, settings: &Settings, plan: &Plan) -> Result<bool, Failure> {
+    let key: Vec<String> = plan.out.key.iter().map(|k| quoted(k)).collect();
+    let (key, place) = (key.join(", "), settings.own(&plan.out.staged));
+    let twice = |detail: String| -> Failure {
+        Error::data(format!(
+            "table {:?}: two rows have the same key ({})",
+            plan.table.name,
+            plan.table.key.join(", ")
+        ))
+        .with("row", detail)
+        .hint("nothing was published: the statement that makes the table has to give each key once")
+        .into()
+    };
+    let sql = format!("ALTER TABLE {place} ADD PRIMARY KEY ({key})");
+    // Not null, unique, index row too long.
+    match session.attempt(&sql, &["23502", "23505", "54000"]).await? {
+        None => return Ok(true),
+        Some(failure) if failure.is("23505") => {
+            return Err(twice(failure.into_error().to_string()));
+        }
+        Some(_) => {}
+    }
+    let texts: Vec<String> = plan.out.key.iter().map(|k| format!("{}::text", quoted(k))).collect();
+    let row = format!("concat_ws(', ', {})", texts.join(", "));
+    let double = session
+        .value(&format!("SELECT {row} FROM {place} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"))
+        .await?;
+    match double {
+        Some(row) => Err(twice(row)),
+        None => Ok(false),
+    }
+}
+
+/// Drops what is staged under a transaction, of one attempt or of all.
+pub(super) async fn drop_staged(
+    session: &mut Session,
+    settings: &Settings,
+    txn: &str,
+    attempt: Option<&str>,
+) -> Result<(), Failure> {
+    session.begin().await?;
+    if ledger::is_there(session, settings).await? {
+        ledger::check_owner(session, settings).await?;
+        let only = attempt.map_or(String::new(), |a| format!(" AND attempt = {}", literal(a)));
+        let found = session
+            .rows(&format!(
+                "DELETE FROM {} WHERE txn = {}{only} RETURNING relation",
+                settings.own("staged"),
+                literal(txn)
+            ))
+            .await?;
+        for relation in found.into_iter().flatten().flatten() {
+            session.run(&format!("DROP TABLE IF EXISTS {}", settings.own(&relation))).await?;
+        }
+    }
+    session.commit().await
+}
