@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     seen: Arc<Mutex<BTreeSet<u16>>>,
     /// A rule said stop: why nothing is asked any more.
     stopped: Arc<Mutex<Option<Arc<Error>>>>,
+    /// What was looked up, in the order of the plan's lookups.
+    looked_up: Vec<tokio::sync::OnceCell<Value>>,
 }
 
 /// A good answer.
@@ -60,7 +62,16 @@ impl Connection {
             .auth
             .iter()
             .position(|a| a.spec.when.as_ref().is_none_or(|w| given.get(w).is_some_and(|v| !v.is_null())));
-        Self { plan, given, auth, tokens: Tokens::default(), seen: Arc::default(), stopped: Arc::default() }
+        let looked_up = plan.lookups.iter().map(|_| tokio::sync::OnceCell::new()).collect();
+        Self {
+            plan,
+            given,
+            auth,
+            tokens: Tokens::default(),
+            seen: Arc::default(),
+            stopped: Arc::default(),
+            looked_up,
+        }
     }
 
     /// Options, `base_url` and what came with the token.
@@ -70,6 +81,10 @@ impl Connection {
         }
         if name == "base_url" {
             return self.plan.base_url.text(&|name| self.value(name)).map(Value::String);
+        }
+        if let Some(name) = name.strip_prefix("lookup.") {
+            let index = self.plan.lookups.iter().position(|l| l.name == name)?;
+            return self.looked_up.get(index)?.get().cloned();
         }
         let kept = name.strip_prefix("token.")?;
         self.tokens.cached().and_then(|pair| pair.extra.get("kept")?.get(kept).cloned())
@@ -81,6 +96,21 @@ impl Connection {
                 "the address of {} is not known: an option it stands on is not set",
                 self.plan.spec.name
             ))
+        })
+    }
+
+    /// The account, or its share that has a limit of its own.
+    fn account_of(&self, apart: Option<&str>) -> Result<Account> {
+        let account = self.account()?;
+        let Some((name, limit)) = apart.and_then(|name| Some((name, self.plan.spec.limits.apart.get(name)?)))
+        else {
+            return Ok(account);
+        };
+        Ok(Account {
+            key: format!("{} {name}", account.key).into(),
+            per_second: limit.per_second,
+            burst: limit.burst,
+            parallel: limit.parallel,
         })
     }
 
@@ -102,8 +132,34 @@ impl Connection {
         })
     }
 
-    /// Asks, with credentials. `scope` adds the stream's placeholders.
+    /// Asks, with credentials. `scope` adds the stream's placeholders. What the request needs to have
+    /// looked up is asked for before, once.
     pub async fn ask(&self, ctx: &Context, request: &Request, scope: Scope<'_>) -> Result<Outcome> {
+        for index in &request.lookups {
+            self.look_up(ctx, *index).await?;
+        }
+        self.ask_now(ctx, request, scope).await
+    }
+
+    async fn look_up(&self, ctx: &Context, index: usize) -> Result<()> {
+        let (Some(plan), Some(cell)) = (self.plan.lookups.get(index), self.looked_up.get(index)) else {
+            return Err(Error::bug("a lookup that is not in the plan"));
+        };
+        let asked = || async {
+            let found = match self.ask_now(ctx, &plan.request, &|_| None).await? {
+                Outcome::Answer(answer) if !answer.empty => plan.path.all(&answer.body)?,
+                _ => Vec::new(),
+            };
+            if found.is_empty() {
+                let what = format!("the lookup {:?} found nothing at {:?}", plan.name, plan.path.to_string());
+                return Err(Error::protocol(what).hint("what is asked with it would be asked for nothing"));
+            }
+            Ok(Value::from(found))
+        };
+        cell.get_or_try_init(asked).await.map(drop)
+    }
+
+    async fn ask_now(&self, ctx: &Context, request: &Request, scope: Scope<'_>) -> Result<Outcome> {
         let mut refused: Option<Secret> = None;
         loop {
             ctx.check_cancelled()?;
@@ -170,7 +226,7 @@ impl Connection {
             add_query(&mut url, request.query.pairs(&all));
         }
         let limits = &self.plan.spec.limits;
-        let mut http = HttpRequest::new(request.method, "", self.account()?);
+        let mut http = HttpRequest::new(request.method, "", self.account_of(request.limit.as_deref())?);
         for (name, template) in self.plan.headers.iter().chain(&request.headers) {
             if let Some(value) = template.text(&all) {
                 http = http.header(name, value);
@@ -278,6 +334,10 @@ impl Rule {
             return false;
         }
         let Some(path) = &self.path else { return true };
+        if !spec.is_not.is_empty() {
+            let values = path.all(body).unwrap_or_default();
+            return values.iter().any(|value| !spec.is_not.contains(value));
+        }
         // What is no JSON has nothing at the path.
         match path.find(body) {
             Ok(Some(value)) if value != "null" => {

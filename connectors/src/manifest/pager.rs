@@ -20,7 +20,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 use throughline_core::{Context, Error, Notice, ReadEvent, Result};
@@ -31,7 +31,7 @@ use super::spec::PagingKind;
 use super::state::{Span, Turn};
 use super::template::Scope;
 use super::windows::Windows;
-use crate::records::{Found, Limits, Path, RecordsBuilder};
+use crate::records::{Found, Limits, Path, RecordsBuilder, Selector};
 
 /// Times a list may outrun us within one read before that is an error.
 const PATIENCE: u32 = 10;
@@ -58,6 +58,8 @@ pub(crate) struct Page {
     pub total: Option<u64>,
     /// The count the stream is compared with, when the answer tells.
     pub counted: Option<u64>,
+    /// Records from here on, this page's included, when the answer tells.
+    pub left: Option<u64>,
     pub found: Found,
 }
 
@@ -146,6 +148,9 @@ impl Pager {
                 return Ok(Page { events: vec![told], ..Page::default() });
             }
         };
+        if let Some(path) = self.plan.paging.left.as_ref().or(self.plan.paging.total.as_ref()) {
+            page.left = number(path, &answer)?;
+        }
         if let Some(path) = self.plan.paging.progress.as_ref().or(self.plan.paging.total.as_ref()) {
             page.total = number(path, &answer)?;
         }
@@ -208,6 +213,35 @@ impl Pager {
         page.events = self.records.take_events();
         page.batches = batches(&page.events);
         Ok(page)
+    }
+
+    /// Parents of a batch that nothing was answered for get a record with their key alone.
+    pub fn add_unanswered<'v>(
+        &mut self,
+        page: &mut Page,
+        column: &str,
+        asked: impl Iterator<Item = &'v Value>,
+        label: &str,
+    ) -> Result<()> {
+        let answered: HashSet<String> = texts(&page.batches, column)?;
+        let mut missing = String::from("[");
+        for key in asked {
+            if super::template::as_text(key).is_some_and(|text| answered.contains(&text)) {
+                continue;
+            }
+            if missing.len() > 1 {
+                missing.push(',');
+            }
+            missing.push_str(&serde_json::json!({ column: key }).to_string());
+        }
+        missing.push(']');
+        self.records.begin_page(label, None);
+        self.records.push_page(missing.as_bytes(), &Selector::list(".")?)?;
+        self.records.finish_page();
+        let events = self.records.take_events();
+        page.batches.extend(batches(&events));
+        page.events.extend(events);
+        Ok(())
     }
 
     /// Second looks. False: `turn` was moved back, nothing is to follow.
@@ -289,6 +323,18 @@ fn batches(events: &[ReadEvent]) -> Vec<RecordBatch> {
             _ => None,
         })
         .collect()
+}
+
+/// The values of one column that are there, as text.
+fn texts(batches: &[RecordBatch], name: &str) -> Result<HashSet<String>> {
+    let options = FormatOptions::default();
+    let mut found = HashSet::new();
+    for column in batches.iter().filter_map(|b| b.column_by_name(name)) {
+        let format = ArrayFormatter::try_new(column, &options)?;
+        let rows = (0..column.len()).filter(|row| !column.is_null(*row));
+        found.extend(rows.map(|row| format.value(row).to_string()));
+    }
+    Ok(found)
 }
 
 /// Hashes of the keys of some rows; rows without a key have none.

@@ -11,7 +11,9 @@ use throughline_core::http::Method;
 
 use super::moments::{Format, duration};
 use super::problems::Problems;
-use super::spec::{AuthSpec, Encoding, ErrorRule, Manifest, OptionType, PagingKind, RequestOf, Stream};
+use super::spec::{
+    AuthSpec, Encoding, ErrorRule, LookupSpec, Manifest, OptionType, PagingKind, RequestOf, Stream,
+};
 use super::template::{Template, Tree};
 use crate::records::{Path, Selector};
 
@@ -27,6 +29,13 @@ pub(crate) struct Plan {
     pub streams: Vec<Arc<StreamPlan>>,
     pub mappings: Vec<MappingPlan>,
     pub params: Vec<(String, Template)>,
+    pub lookups: Vec<LookupPlan>,
+}
+
+pub(crate) struct LookupPlan {
+    pub name: String,
+    pub request: Request,
+    pub path: Path,
 }
 
 pub(crate) struct CheckPlan {
@@ -42,6 +51,10 @@ pub(crate) struct Request {
     pub body: Option<Tree>,
     pub encoding: Encoding,
     pub repeatable: bool,
+    /// Name of a limit of its own.
+    pub limit: Option<String>,
+    /// What must be looked up before: places in [`Plan::lookups`].
+    pub lookups: Vec<usize>,
 }
 
 pub(crate) struct AuthPlan {
@@ -91,6 +104,7 @@ pub(crate) struct PagingPlan {
     pub path: Option<Path>,
     pub more: Option<Path>,
     pub total: Option<Path>,
+    pub left: Option<Path>,
     pub progress: Option<Path>,
 }
 
@@ -113,6 +127,7 @@ pub(crate) struct DaysPlan {
 pub(crate) struct CountPlan {
     pub path: Path,
     pub request: Option<Request>,
+    pub at_most: Option<u64>,
 }
 
 pub(crate) struct MappingPlan {
@@ -164,7 +179,8 @@ pub(crate) fn plan(
     let kept = spec.auth.iter().filter_map(|a| a.oauth2.as_ref()).flat_map(|o| o.keep.keys());
     let mut names = options.clone();
     names.extend(kept.map(|k| format!("token.{k}")));
-    let mut c = Compiler { p, names };
+    let apart = spec.limits.apart.keys().cloned().collect();
+    let mut c = Compiler { p, names, apart, lookups: Vec::new() };
     let base_url = c.template("/base_url", &spec.base_url);
     c.names.push("base_url".into());
     let account = spec.limits.account.as_ref().map(|a| c.template("/limits/account", a));
@@ -182,6 +198,19 @@ pub(crate) fn plan(
     let headers = c.headers("", &spec.headers);
     let auth = spec.auth.iter().enumerate().map(|(i, a)| c.auth(i, a, &options)).collect();
     let rules = spec.errors.iter().enumerate().map(|(i, rule)| c.rule(i, rule)).collect();
+    for (name, limit) in &spec.limits.apart {
+        let at = format!("/limits/apart/{name}");
+        if !(limit.per_second > 0.0 && limit.per_second.is_finite()) {
+            c.p.add(format!("{at}/per_second"), "must be more than 0");
+        }
+        if limit.burst == 0 || limit.parallel == 0 {
+            c.p.add(at, "burst and parallel must be at least 1");
+        }
+    }
+    let lookups: Vec<LookupPlan> = spec.lookups.iter().filter_map(|(name, l)| c.lookup(name, l)).collect();
+    // From here on they may be used; in each other's requests they may not.
+    c.lookups = spec.lookups.keys().map(|name| format!("lookup.{name}")).collect();
+    c.names.extend(c.lookups.clone());
     let check = spec.check.as_ref().map(|check| CheckPlan {
         request: c.request("/check/request", &check.request),
         facts: check
@@ -211,13 +240,30 @@ pub(crate) fn plan(
     if !c.p.is_empty() {
         return None;
     }
-    Some(Plan { base_url, account, headers, auth, rules, timeout, check, streams, mappings, params, spec })
+    Some(Plan {
+        base_url,
+        account,
+        headers,
+        auth,
+        rules,
+        timeout,
+        check,
+        streams,
+        mappings,
+        params,
+        lookups,
+        spec,
+    })
 }
 
 struct Compiler<'a> {
     p: &'a mut Problems,
     /// Placeholders that may stand in the template at hand.
     names: Vec<String>,
+    /// Names of limits apart.
+    apart: Vec<String>,
+    /// Placeholders of lookups, in the order of [`Plan::lookups`].
+    lookups: Vec<String>,
 }
 
 impl Compiler<'_> {
@@ -280,7 +326,28 @@ impl Compiler<'_> {
         }
     }
 
+    fn lookup(&mut self, name: &str, spec: &LookupSpec) -> Option<LookupPlan> {
+        let at = format!("/lookups/{name}");
+        if !is_word(name) {
+            self.p.add(&at, "a lookup's name is small letters, digits and _");
+        }
+        let request = self.request(&format!("{at}/request"), &spec.request);
+        let path = self.path(&format!("{at}/path"), &spec.path)?;
+        Some(LookupPlan { name: name.to_owned(), request, path })
+    }
+
     fn request(&mut self, at: &str, spec: &RequestOf) -> Request {
+        if let Some(limit) = &spec.limit {
+            self.p.known(&format!("{at}/limit"), "limit apart", limit, &self.apart);
+        }
+        let mut request = self.bare_request(at, spec);
+        let used = |name: &String| uses(&request, name);
+        request.lookups =
+            self.lookups.iter().enumerate().filter(|(_, name)| used(name)).map(|(i, _)| i).collect();
+        request
+    }
+
+    fn bare_request(&mut self, at: &str, spec: &RequestOf) -> Request {
         Request {
             method: self.method(&format!("{at}/method"), &spec.method),
             path: self.template(&format!("{at}/path"), &spec.path),
@@ -289,8 +356,22 @@ impl Compiler<'_> {
             body: spec.body.as_ref().map(|body| self.tree(&format!("{at}/body"), body)),
             encoding: spec.encoding,
             repeatable: spec.repeatable,
+            limit: spec.limit.clone(),
+            lookups: Vec::new(),
         }
     }
+}
+
+/// Whether a placeholder stands somewhere in a request.
+fn uses(request: &Request, name: &str) -> bool {
+    let mut found = request.path.names().any(|n| n == name);
+    found |= request.headers.iter().any(|(_, t)| t.names().any(|n| n == name));
+    let mut look = |_: &str, t: &Template| found |= t.names().any(|n| n == name);
+    request.query.templates("", &mut look);
+    if let Some(body) = &request.body {
+        body.templates("", &mut look);
+    }
+    found
 }
 
 fn is_word(name: &str) -> bool {

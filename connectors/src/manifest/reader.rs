@@ -49,6 +49,8 @@ pub(crate) struct Reader {
 #[derive(Default)]
 struct Counter {
     expected: Option<u64>,
+    /// What the vendor said there was when the window began.
+    before: Option<u64>,
     keys: HashSet<u64>,
     rows: u64,
     /// Part of the window was read by an earlier process.
@@ -141,7 +143,11 @@ impl Reader {
             return self.step_parent(&span).await;
         }
         let mut turn = std::mem::take(&mut self.state.turn);
+        let begins = turn.is_start();
         let page = self.page(&span, &mut turn, &|_| None, &[]).await?;
+        if begins && self.split(&span, &self.plan.clone(), page.left) {
+            return Ok(());
+        }
         self.state.turn = turn;
         let end = page.end;
         self.deliver(page);
@@ -149,6 +155,22 @@ impl Reader {
             self.close(&span).await?;
         }
         self.checkpoint()
+    }
+
+    /// Takes half of a window whose first page tells of too many records. Nothing of it was delivered.
+    fn split(&mut self, span: &Span, windowed: &StreamPlan, left: Option<u64>) -> bool {
+        let split = windowed.spec.incremental.as_ref().and_then(|i| i.split);
+        let Some(half) = self.windows.half(span, split, left) else {
+            if let Some(counter) = &mut self.counter {
+                counter.before = left;
+            }
+            return false;
+        };
+        self.state.window = Some(half);
+        self.state.turn = Turn::default();
+        self.state.parents = self.parent.is_some().then(Parents::default);
+        self.pager.forget();
+        true
     }
 
     /// The window under way, or the next one.
@@ -234,6 +256,10 @@ impl Reader {
             self.state.last = self.state.turn.last.take().or(self.state.last.take());
         }
         self.state.done_to = span.to.or(self.state.done_to);
+        let splits = |plan: &StreamPlan| plan.spec.incremental.as_ref().is_some_and(|i| i.split.is_some());
+        if splits(&self.plan) || self.parent.as_deref().is_some_and(splits) {
+            self.state.width = span.from.zip(span.to).map(|(from, to)| to - from);
+        }
         // The only window of an unbounded read, also of one that was resumed in it.
         self.first &= !self.windows.is_all();
         self.state.window = None;
@@ -255,9 +281,19 @@ impl Reader {
                 let found =
                     if answer.empty { Some("0".to_owned()) } else { plan.path.scalar(&answer.body)? };
                 expected = found.and_then(|text| text.parse().ok());
+                // Records that change again leave the window while it is read. Who read no fewer than there
+                // are now and no more than there were has them all.
+                let read = counter.keys.len() as u64 + counter.rows;
+                if let (Some(after), Some(before)) = (expected, counter.before)
+                    && (after..=before).contains(&read)
+                {
+                    expected = Some(read);
+                }
             }
         }
-        let Some(expected) = expected else { return Ok(None) };
+        let Some(expected) = expected.filter(|n| plan.at_most.is_none_or(|most| *n < most)) else {
+            return Ok(None);
+        };
         let bound = |name: &str| {
             self.windows.bound(name, span, &Turn::default()).and_then(|v| super::template::as_text(&v))
         };
@@ -296,7 +332,12 @@ impl Reader {
             if parents.last_page {
                 self.close(span).await?;
             } else {
-                self.more_parents(span, &spec, &mut parents).await?;
+                let begins = parents.turn.is_start();
+                let left = self.more_parents(span, &spec, &mut parents).await?;
+                let windowed = self.parent.clone().filter(|_| begins && !self.own_windows());
+                if windowed.is_some_and(|plan| self.split(span, &plan, left)) {
+                    return Ok(());
+                }
                 self.state.parents = Some(parents);
             }
             return self.checkpoint();
@@ -308,6 +349,9 @@ impl Reader {
             let column = name.strip_prefix("parent.")?;
             if column == "ids" {
                 return Some(batch.iter().filter_map(|p| p.get(&first).cloned()).collect());
+            }
+            if column == "records" {
+                return Some(batch.iter().cloned().map(Value::Object).collect());
             }
             batch.first()?.get(column).cloned()
         };
@@ -321,7 +365,11 @@ impl Reader {
             .collect();
         let extra: Vec<(&str, &str)> = added.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         let mut turn = std::mem::take(&mut self.state.turn);
-        let page = self.page(span, &mut turn, &scope, &extra).await?;
+        let mut page = self.page(span, &mut turn, &scope, &extra).await?;
+        if let Some(column) = &spec.answers {
+            let asked = batch.iter().filter_map(|p| p.get(&first));
+            self.pager.add_unanswered(&mut page, column, asked, &format!("page {}", self.state.page))?;
+        }
         if page.end {
             parents.rest.drain(..size);
             self.pager.forget();
@@ -333,12 +381,22 @@ impl Reader {
         self.checkpoint()
     }
 
-    async fn more_parents(&mut self, span: &Span, spec: &Parent, parents: &mut Parents) -> Result<()> {
+    /// With windows of its own, a sub-stream asks every parent in each of them.
+    fn own_windows(&self) -> bool {
+        self.plan.incremental.is_some() || self.plan.days.is_some()
+    }
+
+    /// Reads a page of parents; gives how many the vendor says there are from it on.
+    async fn more_parents(
+        &mut self,
+        span: &Span,
+        spec: &Parent,
+        parents: &mut Parents,
+    ) -> Result<Option<u64>> {
+        let own = self.own_windows();
         let Some(pager) = &mut self.parent_pager else {
             return Err(Error::bug("a sub-stream without parent"));
         };
-        // With windows of its own, the stream asks every parent in each of them.
-        let own = self.plan.incremental.is_some() || self.plan.days.is_some();
         let (everything, all) = (Windows::All, Span::default());
         let place = Place {
             windows: if own { &everything } else { &self.windows },
@@ -349,12 +407,18 @@ impl Reader {
         let label = format!("page {} of {}", parents.turn.pages + 1, spec.stream);
         let page = pager.page(&self.connection, &self.ctx, &mut parents.turn, &place, &label).await?;
         parents.last_page = page.end;
-        for event in &page.events {
-            if let ReadEvent::Batch(batch) = event {
-                parents.rest.extend(values(&batch.rows, &spec.columns)?);
+        let hidden = self.parent.as_ref().is_some_and(|p| p.spec.hidden);
+        for event in page.events {
+            match event {
+                ReadEvent::Batch(batch) => parents.rest.extend(values(&batch.rows, &spec.columns)?),
+                // Nobody else reads a hidden stream: what is wrong in it is told here.
+                event @ (ReadEvent::Rejected(_) | ReadEvent::Notice(_)) if hidden => {
+                    self.queue.push_back(event);
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(page.left)
     }
 }
 

@@ -95,5 +95,5 @@ pub(crate) fn catalog(plan: &Plan) -> Catalog {
             },
         }
     };
-    Catalog { streams: plan.streams.iter().map(spec).collect() }
+    Catalog { streams: plan.streams.iter().filter(|s| !s.spec.hidden).map(spec).collect() }
 }

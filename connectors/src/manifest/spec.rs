@@ -30,6 +30,9 @@ pub struct Manifest {
     pub auth: Vec<AuthSpec>,
     #[serde(default)]
     pub limits: Limits,
+    /// Values the vendor is asked for once, before the first request that uses them: `{lookup.<name>}`.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, LookupSpec>,
     /// Sent with every request; values are templates.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -198,6 +201,31 @@ pub struct Limits {
     pub attempts: u32,
     /// The longest answer, in bytes.
     pub response_bytes: u64,
+    /// Limits that some requests have of their own (a search, reports), by the name they stand under in
+    /// the request's `limit`.
+    pub apart: BTreeMap<String, LimitApart>,
+}
+
+/// A limit of its own: what counts against it does not count against the account's.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitApart {
+    pub per_second: f64,
+    /// Requests that may go at once after a rest.
+    #[serde(default = "one")]
+    pub burst: u32,
+    /// Requests under way at the same time.
+    #[serde(default = "one")]
+    pub parallel: u32,
+}
+
+/// A list that only the vendor knows, such as the names of an object's fields.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookupSpec {
+    pub request: RequestOf,
+    /// Path of the values, e.g. `results[*].name`. None there is an error.
+    pub path: String,
 }
 
 impl Default for Limits {
@@ -210,6 +238,7 @@ impl Default for Limits {
             timeout: "60s".into(),
             attempts: 6,
             response_bytes: 64 << 20,
+            apart: BTreeMap::new(),
         }
     }
 }
@@ -252,6 +281,9 @@ pub struct ErrorRule {
     /// ... and hold one of these, as text.
     #[serde(default)]
     pub is: Vec<String>,
+    /// ... or anything but these: with `[*]` in the path, one such value is enough.
+    #[serde(default)]
+    pub is_not: Vec<String>,
     /// The body contains this.
     pub contains: Option<String>,
     /// An earlier answer to this source had this status.
@@ -303,6 +335,8 @@ pub struct RequestOf {
     /// A POST that only reads may be sent again when the answer was lost. Default: true.
     #[serde(default = "yes")]
     pub repeatable: bool,
+    /// The limit of its own (`limits.apart`) that it counts against. Default: the account's.
+    pub limit: Option<String>,
 }
 
 fn get() -> String {
@@ -330,6 +364,12 @@ pub struct Stream {
     /// With `[*]` in `records`: members of the enclosing element that its records get.
     #[serde(default)]
     pub carry: Vec<String>,
+    /// Columns taken from inside of a record: name and path, e.g. `deal_id = "from.id"`.
+    #[serde(default)]
+    pub lift: BTreeMap<String, String>,
+    /// Only walked by other streams, as their parent: users never see it.
+    #[serde(default)]
+    pub hidden: bool,
     /// Columns that identify a record.
     #[serde(default)]
     pub key: Vec<String>,
@@ -389,6 +429,8 @@ pub struct Paging {
     pub more: Option<String>,
     /// `offset`: path of the number of records in all.
     pub total: Option<String>,
+    /// `keyset`: path of the number of records from `{last}` on. A page that has them all is the last.
+    pub left: Option<String>,
     /// A page with fewer than `size` records is the last one. Else only `more`, `total` or an empty page
     /// end the stream, because some vendors send short pages in the middle.
     pub short_page_ends: bool,
@@ -435,6 +477,9 @@ pub struct Incremental {
     pub lag: String,
     /// The longest window to ask for.
     pub step: Option<String>,
+    /// A window whose first page says (`left` or `total` of the paging) that there are so many records or
+    /// more is halved, until there are fewer or it cannot be shorter. For lists that end at some number.
+    pub split: Option<u64>,
     /// Template of where the first run begins (`YYYY-MM-DD` or a whole instant). Without it `{from}` has
     /// no value then.
     pub start: Option<String>,
@@ -491,6 +536,9 @@ pub struct Parent {
     /// Columns every record gets from its parent: new name and parent's column. Not with `batch`.
     #[serde(default)]
     pub add: BTreeMap<String, String>,
+    /// The column with the key of the parent that a record answers. A parent of a batch that no record
+    /// answers then gets one with this column alone: it has nothing now, whatever it had before.
+    pub answers: Option<String>,
 }
 
 /// Compared with what was read: less means that something is missing.
@@ -499,6 +547,8 @@ pub struct Parent {
 pub struct Count {
     /// The number in the answer.
     pub path: String,
+    /// The vendor counts no further: such a number says nothing.
+    pub at_most: Option<u64>,
     /// A request of its own. Without it, the first page of each window holds the number.
     pub request: Option<RequestOf>,
 }

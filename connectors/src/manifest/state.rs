@@ -26,6 +26,10 @@ pub(crate) struct State {
     /// `keyset` across runs: the last key of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
+    /// How long the last window was, when windows are split to hold few enough records. The next one is
+    /// tried twice as long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<i64>,
     /// The read came to its end; the next one starts anew, after `done_to` and `last` where there are.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,

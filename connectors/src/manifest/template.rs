@@ -1,7 +1,7 @@
 //! `{name}` in texts of a manifest.
 //!
 //! Names are options, `base_url`, `token.<kept value>`, in streams also `from`, `to`, `page`, `offset`,
-//! `cursor`, `last`, `size`, `parent.<column>` and `parent.ids`. `{{` and `}}` are braces. A text that
+//! `cursor`, `last`, `size`, `parent.<column>`, `parent.ids` and `parent.records`, and `lookup.<name>`. `{{` and `}}` are braces. A text that
 //! is one placeholder alone keeps the value's type in a JSON body, and a list repeats a query
 //! parameter; `{name|text}` makes it text (lists joined by commas).
 

@@ -139,7 +139,8 @@ impl Windows {
                 if from.is_some_and(|from| from >= upper) {
                     return None;
                 }
-                let to = match (from, step) {
+                let twice = state.width.map(|width| width.saturating_mul(2));
+                let to = match (from, step.into_iter().chain(twice).min()) {
                     (Some(from), Some(step)) => from.saturating_add(step).min(upper),
                     _ => upper,
                 };
@@ -158,6 +159,18 @@ impl Windows {
                 Some(Span { from: Some(from), to: Some(to), id: Some(format!("{stream}:{from}:{to}:{now}")) })
             }
         }
+    }
+
+    /// The first half of a window, when its first page tells of too many records and it can be shorter.
+    pub fn half(&self, span: &Span, split: Option<u64>, left: Option<u64>) -> Option<Span> {
+        let Self::Times { wording, .. } = self else { return None };
+        let (from, to) = (span.from?, span.to?);
+        if left? < split? {
+            return None;
+        }
+        let middle = from + (to - from) / 2;
+        let middle = middle - middle.rem_euclid(wording.resolution);
+        (middle > from).then_some(Span { to: Some(middle), ..span.clone() })
     }
 
     /// `{from}` and `{to}`.

@@ -17,6 +17,8 @@ pub struct Selector {
     pub may_be_missing: bool,
     /// For paths with `[*]`: members of the enclosing element that every record of it gets.
     pub carry: Vec<String>,
+    /// Columns taken from inside of each record: name and path. What is not there is null.
+    pub lift: Vec<(String, Path)>,
 }
 
 impl Selector {
@@ -26,7 +28,7 @@ impl Selector {
     /// `Config` when it is no path.
     pub fn list(path: &str) -> Result<Self> {
         let path = Path::parse(path).map_err(Error::config)?;
-        Ok(Self { path, single: false, may_be_missing: false, carry: Vec::new() })
+        Ok(Self { path, single: false, may_be_missing: false, carry: Vec::new(), lift: Vec::new() })
     }
 }
 
@@ -231,13 +233,18 @@ impl<'a> Walk<'a, '_> {
                 None => std::str::from_utf8(raw),
             };
             match text {
-                Ok(text) if self.carried.is_empty() => {
+                Ok(text) if self.carried.is_empty() && self.selector.lift.is_empty() => {
                     to.add(text, start, self.extra);
                     return Ok(());
                 }
                 Ok(text) => {
-                    let extra: Vec<(&str, &str)> =
+                    let mut extra: Vec<(&str, &str)> =
                         self.carried.iter().chain(self.extra.iter()).copied().collect();
+                    for (name, path) in &self.selector.lift {
+                        if let Ok(Some(value)) = path.find(text.as_bytes()) {
+                            extra.push((name, value));
+                        }
+                    }
                     to.add(text, start, &extra);
                     return Ok(());
                 }

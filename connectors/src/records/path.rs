@@ -105,6 +105,43 @@ impl Path {
     }
 }
 
+impl Path {
+    /// Every value at this path that is neither null, an object nor a list, as [`Path::scalar`] gives one:
+    /// `[*]` takes each element.
+    ///
+    /// # Errors
+    /// `Protocol` when the answer is no JSON.
+    pub fn all(&self, answer: &[u8]) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut scan = Scan::new(answer);
+        all(&mut scan, &self.steps, &mut found).map_err(|m| malformed("the answer", answer, m))?;
+        Ok(found)
+    }
+}
+
+fn all(scan: &mut Scan<'_>, steps: &[Step], to: &mut Vec<String>) -> std::result::Result<(), Malformed> {
+    let first = scan.peek();
+    let Some((step, rest)) = steps.split_first() else {
+        let range = scan.value()?.range;
+        to.extend(std::str::from_utf8(&scan.bytes[range]).ok().and_then(scalar_text));
+        return Ok(());
+    };
+    if !matches!((step, first), (Step::Each, b'{' | b'[') | (Step::Index(_), b'[') | (Step::Key(_), b'{')) {
+        return scan.value().map(|_| ());
+    }
+    let mut position = 0;
+    scan.each::<Malformed>(|scan, key| {
+        let here = match (step, &key) {
+            (Step::Key(name), Some(key)) => key_is(scan.bytes, key, name),
+            (Step::Index(index), _) => position == *index,
+            (Step::Each, _) => true,
+            _ => false,
+        };
+        position += 1;
+        if here { all(scan, rest, to) } else { scan.value().map(|_| ()) }
+    })
+}
+
 /// The text of a JSON scalar; `None` for null, objects and lists.
 pub fn scalar_text(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
@@ -200,6 +237,17 @@ mod tests {
         assert_eq!(at("key").as_deref(), Some("true"));
         assert_eq!(Path::parse("").unwrap().find(b" [1] ").unwrap(), Some("[1]"));
         assert!(Path::parse("a").unwrap().find(b"{\"a\":").is_err());
+    }
+
+    #[test]
+    fn finds_all() {
+        let answer = br#"{"rows":[{"n":"a"},{"n":2},{"n":null},{"m":3},{"n":[4]},5],"one":"x"}"#;
+        let at = |path: &str| Path::parse(path).unwrap().all(answer).unwrap();
+        assert_eq!(at("rows[*].n"), ["a", "2"]);
+        assert_eq!(at("rows[1].n"), ["2"]);
+        assert_eq!(at("one"), ["x"]);
+        assert_eq!(at("none[*]"), Vec::<String>::new());
+        assert!(Path::parse("a[*]").unwrap().all(b"{\"a\":[1,").is_err());
     }
 
     #[test]

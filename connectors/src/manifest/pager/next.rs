@@ -57,7 +57,8 @@ impl Pager {
                 Ok(Some(Turn { pages: turn.pages + 1, url: Some(url), ..Turn::default() }))
             }
             PagingKind::Keyset => {
-                if found == 0 || short {
+                let all = self.plan.paging.left.is_some() && page.left.is_some_and(|left| found >= left);
+                if found == 0 || short || all {
                     return Ok(None);
                 }
                 let last = self.last_key(turn, page)?;

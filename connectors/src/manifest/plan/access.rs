@@ -77,8 +77,13 @@ impl Compiler<'_> {
         if spec.status.is_empty() && spec.path.is_none() && spec.contains.is_none() {
             self.p.add(&at, "a rule needs a condition: status, path or contains");
         }
-        if !spec.is.is_empty() && spec.path.is_none() {
-            self.p.add(format!("{at}/is"), "is needs path: what is compared with it");
+        for (key, values) in [("is", &spec.is), ("is_not", &spec.is_not)] {
+            if !values.is_empty() && spec.path.is_none() {
+                self.p.add(format!("{at}/{key}"), format!("{key} needs path: what is compared with it"));
+            }
+        }
+        if !spec.is.is_empty() && !spec.is_not.is_empty() {
+            self.p.add(format!("{at}/is_not"), "a rule has either is or is_not");
         }
         let waits = spec.wait.is_some() || spec.wait_header.is_some() || spec.wait_path.is_some();
         if waits && !matches!(spec.action, Action::Retry | Action::SlowDown) {

@@ -1,9 +1,8 @@
 //! The streams of a manifest: their pages, windows, days and parents.
 
-use super::{Compiler, CountPlan, DaysPlan, IncrementalPlan, PagingPlan, Request, StreamPlan, is_word};
+use super::{Compiler, CountPlan, DaysPlan, IncrementalPlan, PagingPlan, StreamPlan, is_word, uses};
 use crate::manifest::moments::{Format, duration, pattern_is_good};
 use crate::manifest::spec::{Manifest, OrderOf, Paging, PagingKind, Stream};
-use crate::manifest::template::Template;
 use crate::records::Selector;
 
 impl Compiler<'_> {
@@ -33,6 +32,7 @@ impl Compiler<'_> {
             Some(CountPlan {
                 request: count.request.as_ref().map(|r| self.request(&format!("{at}/count/request"), r)),
                 path: self.path(&format!("{at}/count/path"), &count.path)?,
+                at_most: count.at_most,
             })
         });
         self.names.truncate(known);
@@ -60,8 +60,14 @@ impl Compiler<'_> {
         if !spec.carry.is_empty() && !spec.records.contains("[*]") {
             self.p.add(format!("{at}/carry"), "carry needs a [*] in records");
         }
+        let lift = spec
+            .lift
+            .iter()
+            .filter_map(|(name, from)| Some((name.clone(), self.path(&format!("{at}/lift/{name}"), from)?)))
+            .collect();
         let selector = Selector {
             path,
+            lift,
             single: spec.single,
             may_be_missing: spec.may_be_missing,
             carry: spec.carry.clone(),
@@ -74,13 +80,14 @@ impl Compiler<'_> {
         let at = format!("{stream}/paging");
         let Paging { kind, .. } = spec.paging;
         let s = &spec.paging;
-        let given: [(&str, bool, &[PagingKind]); 12] = [
+        let given: [(&str, bool, &[PagingKind]); 13] = [
             ("size", s.size.is_some(), &[Page, Offset, Cursor, Next, Keyset]),
             ("first", s.first.is_some(), &[Page, Offset]),
             ("path", s.path.is_some(), &[Cursor, Next]),
             ("header", s.header.is_some(), &[Cursor, Next]),
             ("more", s.more.is_some(), &[Page, Offset]),
             ("total", s.total.is_some(), &[Offset]),
+            ("left", s.left.is_some(), &[Keyset]),
             ("short_page_ends", s.short_page_ends, &[Page, Offset, Keyset]),
             ("column", s.column.is_some(), &[Keyset]),
             ("start", s.start.is_some(), &[Keyset]),
@@ -129,6 +136,7 @@ impl Compiler<'_> {
             path: self.maybe_path(&format!("{at}/path"), s.path.as_ref()),
             more: self.maybe_path(&format!("{at}/more"), s.more.as_ref()),
             total: self.maybe_path(&format!("{at}/total"), s.total.as_ref()),
+            left: self.maybe_path(&format!("{at}/left"), s.left.as_ref()),
             progress: self.maybe_path(&format!("{at}/progress"), s.progress.as_ref()),
         }
     }
@@ -154,6 +162,20 @@ impl Compiler<'_> {
         }
         if step.is_some() && s.start.is_none() {
             self.p.add(format!("{at}/step"), "step needs start: where the first window begins");
+        }
+        if s.split.is_some() {
+            if s.start.is_none() {
+                self.p.add(format!("{at}/split"), "split needs start: where the first window begins");
+            }
+            if spec.paging.left.is_none() && spec.paging.total.is_none() {
+                self.p.add(
+                    format!("{at}/split"),
+                    "split needs left or total in the paging: how many there are",
+                );
+            }
+        }
+        if s.split == Some(0) {
+            self.p.add(format!("{at}/split"), "must be at least 1");
         }
         if step.is_some_and(|step| step.is_zero()) || resolution.is_some_and(|r| r.is_zero()) {
             self.p.add(&at, "step and resolution are longer than nothing");
@@ -203,25 +225,28 @@ impl Compiler<'_> {
         for (new, column) in &s.add {
             self.p.known(&format!("{at}/add/{new}"), "column", column, &s.columns);
         }
+        if let Some(answers) = &s.answers {
+            if s.batch.is_none() || spec.paging.kind != PagingKind::None {
+                self.p.add(
+                    format!("{at}/answers"),
+                    "answers is for batches that are answered at once, without pages",
+                );
+            }
+            if spec.key != [answers.clone()] {
+                self.p.add(
+                    format!("{at}/answers"),
+                    "the column must be the stream's key: an answer of nothing takes the place of the one before",
+                );
+            }
+        }
         match s.batch {
             Some(0) => self.p.add(format!("{at}/batch"), "must be at least 1"),
             Some(_) if !s.add.is_empty() => {
                 self.p.add(format!("{at}/add"), "a batch has many parents: nothing to add")
             }
-            Some(_) => self.names.push("parent.ids".into()),
+            Some(_) => self.names.extend(["parent.ids".into(), "parent.records".into()]),
             None => self.names.extend(s.columns.iter().map(|c| format!("parent.{c}"))),
         }
         Some(parent)
     }
-}
-
-fn uses(request: &Request, name: &str) -> bool {
-    let mut found = request.path.names().any(|n| n == name);
-    found |= request.headers.iter().any(|(_, t)| t.names().any(|n| n == name));
-    let mut look = |_: &str, t: &Template| found |= t.names().any(|n| n == name);
-    request.query.templates("", &mut look);
-    if let Some(body) = &request.body {
-        body.templates("", &mut look);
-    }
-    found
 }
