@@ -81,6 +81,14 @@ pub enum Fault {
     Touch {
         rows: usize,
     },
+    /// A batch is answered in part: so many of its records are errors of the vendor's.
+    Partial {
+        rows: usize,
+    },
+    /// So many records are missing from the answer, in silence.
+    LeaveOut {
+        rows: usize,
+    },
     Drift {
         variant: String,
         page: u64,
@@ -99,7 +107,7 @@ pub enum Fault {
 }
 
 pub const KINDS: &str = "status (or the code itself: 429, 420, 403, 500, 502, 503, 504), cut, truncate, slow, \
-expire_token, rotate_delay, touch, drift, malformed, next_when_full, job_fails, job_retries";
+expire_token, rotate_delay, touch, partial, leave_out, drift, malformed, next_when_full, job_fails, job_retries";
 
 /// Variants of `drift`.
 pub const DRIFTS: &[&str] = &[
@@ -169,8 +177,9 @@ impl Rule {
             "malformed" if !MALFORMED.contains(&self.variant.as_str()) => {
                 Err(format!("malformed variant {:?}: one of {}", self.variant, MALFORMED.join(", ")))
             }
-            "status" | "cut" | "truncate" | "slow" | "expire_token" | "rotate_delay" | "touch" | "drift"
-            | "malformed" | "next_when_full" | "job_fails" | "job_retries" => Ok(self),
+            "status" | "cut" | "truncate" | "slow" | "expire_token" | "rotate_delay" | "touch"
+            | "partial" | "leave_out" | "drift" | "malformed" | "next_when_full" | "job_fails"
+            | "job_retries" => Ok(self),
             other => Err(format!("unknown fault {other:?}: one of {KINDS}")),
         }
     }
@@ -190,6 +199,8 @@ impl Rule {
             "expire_token" => Fault::ExpireToken,
             "rotate_delay" => Fault::RotateDelay { ms: self.ms },
             "touch" => Fault::Touch { rows: self.rows.max(1) },
+            "partial" => Fault::Partial { rows: self.rows.max(1) },
+            "leave_out" => Fault::LeaveOut { rows: self.rows.max(1) },
             "drift" => {
                 let page = self.page.max(2);
                 Fault::Drift { variant: self.variant.clone(), page, late: on_path >= page }

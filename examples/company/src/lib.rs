@@ -13,6 +13,7 @@ pub mod control;
 pub mod costs;
 pub mod deal;
 pub mod faults;
+pub mod hubspot;
 pub mod metrika;
 pub mod output;
 pub mod person;

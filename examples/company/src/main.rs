@@ -107,6 +107,15 @@ struct ServerArgs {
     /// Metrica's limit of requests a second; 0: none
     #[arg(long, default_value_t = 10)]
     metrika_rps: usize,
+    /// HubSpot's limit of requests in 10 seconds; 0: none
+    #[arg(long, default_value_t = 100)]
+    hubspot_per_10s: usize,
+    /// HubSpot's limit of searches a second; 0: none
+    #[arg(long, default_value_t = 5)]
+    hubspot_searches: usize,
+    /// HubSpot's requests of the day; 0: no limit
+    #[arg(long, default_value_t = 0)]
+    hubspot_daily: u64,
     /// Life of an amoCRM access token
     #[arg(long, default_value_t = 86_400)]
     token_ttl_s: u64,
@@ -165,6 +174,11 @@ impl ServerArgs {
                 part_visits: self.part_visits,
                 max_days: self.metrika_max_days,
                 quota_bytes: self.metrika_quota_bytes,
+            },
+            hubspot: company::hubspot::Options {
+                per_10s: self.hubspot_per_10s,
+                searches: self.hubspot_searches,
+                daily: self.hubspot_daily,
             },
             faults: self.faults.iter().map(|f| Rule::parse(f)).collect::<Result<_, _>>()?,
             out: self.out.clone(),

@@ -22,6 +22,7 @@ use crate::amocrm::{self, Crm};
 use crate::company::Company;
 use crate::control;
 use crate::faults::{Fault, Faults, Rule};
+use crate::hubspot::{self, Hubspot};
 use crate::metrika::requests::{self, Logs};
 use crate::reply::{Reply, lock};
 use crate::stats::Stats;
@@ -42,6 +43,7 @@ pub struct Options {
     /// Metrica's; 0: none.
     pub metrika_rps: usize,
     pub logs: requests::Options,
+    pub hubspot: hubspot::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -58,6 +60,7 @@ impl Default for Options {
             crm_rps: 7,
             metrika_rps: 10,
             logs: requests::Options::default(),
+            hubspot: hubspot::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -71,6 +74,7 @@ pub struct Server {
     pub auth: Auth,
     pub crm: Crm,
     pub logs: Logs,
+    pub hubspot: Hubspot,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -93,6 +97,7 @@ impl Server {
             auth: Auth::new(company.cfg.seed, options.token_ttl),
             crm: Crm::default(),
             logs: Logs::default(),
+            hubspot: Hubspot::new(options.hubspot.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -133,6 +138,7 @@ impl Server {
     pub fn set_now(&self, now: i64) -> io::Result<()> {
         self.now.store(now, Ordering::SeqCst);
         self.crm.forget();
+        self.hubspot.forget();
         self.write_out()
     }
 
@@ -194,6 +200,17 @@ impl Server {
                 authorization: &call.authorization,
                 faults,
             }),
+            Api::Hubspot => self.hubspot.answer(&hubspot::Call {
+                company: &self.company,
+                now,
+                base: &call.base,
+                method: &call.method,
+                path: &call.path,
+                query: &call.query,
+                authorization: &call.authorization,
+                body: &call.body,
+                faults,
+            }),
             Api::Control => control::answer(self, call),
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
@@ -203,7 +220,8 @@ impl Server {
         let limit = match api {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
-            Api::Control | Api::None => 0,
+            // HubSpot's limits are its own: see there.
+            Api::Hubspot | Api::Control | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -217,6 +235,7 @@ impl Server {
 fn too_many(api: Api, status: u16) -> Reply {
     match api {
         Api::Metrika => Reply::metrika(status, "quota_requests_by_ip", "Quota exceeded"),
+        Api::Hubspot => hubspot::limits::too_many("TEN_SECONDLY_ROLLING"),
         _ => Reply::new(
             status,
             "text/html",
@@ -231,6 +250,7 @@ fn failure(api: Api, status: u16) -> Reply {
         (Api::Metrika, 504) => Reply::metrika(504, "timeout", "Query is taking too long"),
         (Api::Metrika, 500..) => Reply::metrika(status, "backend_error", "Backend error"),
         (Api::Metrika, _) => Reply::metrika(status, "access_denied", "Access is denied"),
+        (Api::Hubspot, _) => hubspot::refuse(status, "SERVER_ERROR", "internal error"),
         (_, 500..) => Reply::new(status, "text/html", "<html><body>Server error</body></html>"),
         _ => Reply::problem(status, "Forbidden", "Refused"),
     }
@@ -240,6 +260,7 @@ fn failure(api: Api, status: u16) -> Reply {
 pub enum Api {
     Crm,
     Metrika,
+    Hubspot,
     Control,
     None,
 }
@@ -250,6 +271,8 @@ impl Api {
             Api::Crm
         } else if path.starts_with("/management/v1/") || path.starts_with("/stat/v1/") {
             Api::Metrika
+        } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p)) {
+            Api::Hubspot
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -261,6 +284,7 @@ impl Api {
         match self {
             Api::Crm => "amocrm",
             Api::Metrika => "metrika",
+            Api::Hubspot => "hubspot",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -308,7 +332,10 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     for f in &faults {
         match f {
             Fault::Slow { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
-            Fault::ExpireToken => server.auth.expire(),
+            Fault::ExpireToken => {
+                server.auth.expire();
+                server.hubspot.auth.expire();
+            }
             _ => {}
         }
     }
@@ -412,6 +439,16 @@ impl Running {
                 "counter_id": s.company.cfg.counter_id,
                 "time_zone": s.company.cfg.zone.name(),
                 "token_param": s.company.cfg.token_param,
+            },
+            "hubspot": {
+                "base_url": self.url(),
+                "hub_id": hubspot::HUB_ID.to_string(),
+                "token": hubspot::auth::PRIVATE_TOKEN,
+                "client_id": hubspot::auth::CLIENT_ID,
+                "client_secret": hubspot::auth::CLIENT_SECRET,
+                "redirect_uri": hubspot::auth::REDIRECT_URI,
+                "authorization_code": hubspot::auth::CODE,
+                "refresh_token": hubspot::auth::REFRESH_TOKEN,
             },
             "whatsapp": {
                 "app_secret": crate::whatsapp::APP_SECRET,
