@@ -9,6 +9,7 @@ mod flow;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod fuzz;
+pub mod hubspot;
 mod lines;
 mod local;
 pub mod manifest;
@@ -22,6 +23,7 @@ pub mod yandex_metrica;
 pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     let mut all: Vec<Box<dyn throughline_core::SourceConnector>> = vec![
         Box::new(amocrm::connector()),
+        Box::new(hubspot::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(whatsapp::WhatsappConnector),

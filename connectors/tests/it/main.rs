@@ -10,6 +10,8 @@ mod file;
 mod fixture;
 mod fuzz;
 mod harness;
+mod hubspot;
+mod hubspot_mapping;
 mod manifest_files;
 mod manifest_paging;
 mod manifest_rules;

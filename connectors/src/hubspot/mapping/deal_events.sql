@@ -1,0 +1,67 @@
+-- The history of properties is newest first; an entry that repeats the value before it changed nothing.
+WITH people AS (
+    SELECT user_id, min(id) AS id
+    FROM (
+        SELECT id, "userId" AS user_id FROM owners
+        UNION ALL
+        SELECT id, coalesce("userIdIncludingInactive", "userId") AS user_id FROM archived_owners
+    ) o
+    WHERE user_id IS NOT NULL
+    GROUP BY user_id
+),
+items AS (
+    SELECT id, 'dealstage' AS property, unnest(json_list("propertiesWithHistory", 'dealstage[*]')) AS item FROM deals
+    UNION ALL
+    SELECT id, 'hubspot_owner_id' AS property, unnest(json_list("propertiesWithHistory", 'hubspot_owner_id[*]')) AS item
+    FROM deals
+    UNION ALL
+    SELECT id, 'amount' AS property, unnest(json_list("propertiesWithHistory", 'amount[*]')) AS item FROM deals
+),
+moves AS (
+    SELECT id, property, coalesce(json_text(item, 'value'), '') AS value, json_text(item, 'timestamp') AS stamp,
+           json_text(item, 'updatedByUserId') AS user_id
+    FROM items
+),
+steps AS (
+    SELECT id, property, value, stamp, user_id,
+           lag(value) OVER (PARTITION BY id, property ORDER BY parse_instant(stamp, 'UTC'), value) AS before
+    FROM moves
+),
+changes AS (
+    -- A deal has a stage and an owner from the beginning: that is its creation, told below.
+    SELECT id, property, value, stamp, user_id, before
+    FROM steps
+    WHERE before <> value AND parse_instant(stamp, 'UTC') IS NOT NULL
+)
+SELECT 'hubspot:' || $hub_id || ':' || c.id || ':' || c.property || ':' || c.stamp      AS event_id,
+       'hubspot:' || $hub_id || ':' || c.id                                            AS deal_id,
+       parse_instant(c.stamp, 'UTC')                                                   AS at,
+       CASE c.property
+           WHEN 'dealstage' THEN 'status_changed'
+           WHEN 'amount' THEN 'value_changed'
+           ELSE 'owner_changed'
+       END                                                                             AS kind,
+       CASE WHEN c.property = 'dealstage' THEN c.before END                            AS status_before,
+       CASE WHEN c.property = 'dealstage' THEN c.value END                             AS status_after,
+       'hubspot:' || $hub_id || ':' || p.id                                            AS operator_id
+FROM people p
+RIGHT JOIN changes c ON p.user_id = c.user_id
+UNION ALL
+SELECT 'hubspot:' || $hub_id || ':' || id || ':created',
+       'hubspot:' || $hub_id || ':' || id,
+       coalesce(parse_instant(json_text(properties, 'createdate'), 'UTC'), parse_instant("createdAt", 'UTC')),
+       'created',
+       NULL,
+       NULL,
+       NULL
+FROM deals
+UNION ALL
+SELECT 'hubspot:' || $hub_id || ':' || id || ':deleted:' || "archivedAt",
+       'hubspot:' || $hub_id || ':' || id,
+       parse_instant("archivedAt", 'UTC'),
+       'deleted',
+       NULL,
+       NULL,
+       NULL
+FROM archived_deals
+WHERE parse_instant("archivedAt", 'UTC') IS NOT NULL
