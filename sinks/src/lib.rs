@@ -1,17 +1,22 @@
 //! Where finished tables go: one folder per destination, and one line in [`all`].
 //!
-//! Both file sinks publish by [`epoch_folder`]: a reader sees all tables of one epoch or of the one
+//! The file sinks publish by [`epoch_folder`]: a reader sees all tables of one epoch or of the one
 //! before it, never a mixture.
 
 mod csv;
 mod epoch_folder;
 mod files;
 mod parquet;
+mod postgresql;
 mod staging;
 
 use throughline_core::SinkConnector;
 
 /// Every sink of this program.
 pub fn all() -> Vec<Box<dyn SinkConnector>> {
-    vec![Box::new(parquet::ParquetConnector), Box::new(csv::CsvConnector)]
+    vec![
+        Box::new(parquet::ParquetConnector),
+        Box::new(csv::CsvConnector),
+        Box::new(postgresql::PostgresqlConnector),
+    ]
 }

@@ -122,7 +122,7 @@ fn plain(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// The batch under the table's schema; an error when that would change a value.
-fn conform(batch: RecordBatch, table: &Table) -> Result<RecordBatch> {
+pub(crate) fn conform(batch: RecordBatch, table: &Table) -> Result<RecordBatch> {
     let wrong = |what: String| Error::bug(format!("rows of table {} do not fit it: {what}", table.name));
     if batch.num_columns() != table.schema.fields().len() {
         return Err(wrong(format!(

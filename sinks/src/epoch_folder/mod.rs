@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use throughline_core::connector::option_error;
 use throughline_core::time::InstantUs;
@@ -39,6 +39,9 @@ const DELETED: &str = ".throughline-deleted-";
 /// The link that will be `current`, before its rename.
 const LINK: &str = ".throughline-current-";
 
+/// Held by whoever changes the folder.
+const LOCK: &str = ".throughline-lock";
+
 /// Called before each step of a commit; an error stands for a crash there.
 type Steps = Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>;
 
@@ -46,8 +49,6 @@ pub(crate) struct EpochFolder {
     root: PathBuf,
     owner: Owner,
     keep_epochs: usize,
-    /// Two tables staged at once must not both find the folder fresh.
-    setting_up: Mutex<()>,
     steps: Steps,
 }
 
@@ -71,7 +72,7 @@ impl Draft {
 
 impl EpochFolder {
     pub(crate) fn new(root: PathBuf, owner: Owner, keep_epochs: usize) -> Self {
-        Self { root, owner, keep_epochs, setting_up: Mutex::default(), steps: Arc::new(|_| Ok(())) }
+        Self { root, owner, keep_epochs, steps: Arc::new(|_| Ok(())) }
     }
 
     #[cfg(test)]
@@ -101,10 +102,8 @@ impl EpochFolder {
     pub(crate) fn draft(&self, txn: &TxnId, table: &str, item: &str) -> Result<Draft> {
         let txn = folder_name(txn)?;
         table_name(table)?;
-        {
-            let _alone = self.setting_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.owner.take(&self.root)?;
-        }
+        // Two tables staged at once must not both find the folder fresh.
+        drop(self.alone()?);
         let staging = self.staging(txn);
         let folder = staging.join(format!(".throughline-draft-{table}"));
         remove(&folder)?;
@@ -127,7 +126,7 @@ impl EpochFolder {
     pub(crate) fn commit(&self, txn: &TxnId, staged: &[Committable], now_us: InstantUs) -> Result<Receipt> {
         let name = folder_name(txn)?;
         let tables = staged.iter().map(StagedTable::from_committable).collect::<Result<Vec<_>>>()?;
-        self.owner.take(&self.root)?;
+        let _alone = self.alone()?;
         let epoch = self.epoch(name);
         if !epoch.is_dir() {
             self.move_into_epochs(name, tables, now_us)?;
@@ -155,7 +154,7 @@ impl EpochFolder {
 
     /// Deletes the epochs before that of `txn`, and what readers are past.
     pub(crate) fn drop_older(&self, txn: &TxnId) -> Result<u64> {
-        self.owner.take(&self.root)?;
+        let _alone = self.alone()?;
         let kept = read_manifest(&self.epoch(folder_name(txn)?))?;
         let older: Vec<Manifest> = self.epochs()?.into_iter().filter(|e| e.number < kept.number).collect();
         for epoch in &older {
@@ -170,10 +169,28 @@ impl EpochFolder {
     pub(crate) fn abort(&self, txn: &TxnId) -> Result<()> {
         let staging = self.staging(folder_name(txn)?);
         if staging.is_dir() {
-            self.owner.take(&self.root)?;
+            let _alone = self.alone()?;
             self.throw_away(&staging)?;
         }
         Ok(())
+    }
+
+    /// Makes the folder this sink's, and keeps other processes out of it until the file is dropped: two that
+    /// commit at once would give two epochs one number.
+    fn alone(&self) -> Result<fs::File> {
+        // Nothing is made in a folder of others.
+        self.owner.check(&self.root)?;
+        let path = self.root.join(LOCK);
+        let failed = |e| Error::io("lock", path.display(), e);
+        fs::create_dir_all(&self.root).map_err(|e| Error::io("make the folder", self.root.display(), e))?;
+        let file = fs::File::options().create(true).append(true).open(&path).map_err(failed)?;
+        match file.lock() {
+            // A file system without locks: the pipeline's own lock is what is left.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+            done => done.map_err(failed)?,
+        }
+        self.owner.take(&self.root)?;
+        Ok(file)
     }
 
     fn staging(&self, txn: &str) -> PathBuf {

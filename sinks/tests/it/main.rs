@@ -1,10 +1,13 @@
-//! The file sinks through their public door: options in, files out.
+//! The sinks through their public door: options in, files or tables out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod csv;
 mod epochs;
+mod folders;
 mod options;
 mod parquet;
+mod postgresql;
+mod suite;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use throughline_core::{
     SinkConnector, Table, TokenLease, TokenPair, TokenStore, TxnId,
 };
 
-/// Sinks of files use no network, tokens or notes.
+/// Sinks of files and tables use no HTTP, tokens or notes.
 struct Nothing;
 
 fn unused<T>() -> Result<T> {

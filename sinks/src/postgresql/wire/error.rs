@@ -24,8 +24,6 @@ impl Failure {
         Self { state: None, passing: false, error }
     }
 
-    /// May go right in a moment, although the server did not say so.
-
     /// From an ErrorResponse.
     pub(crate) fn server(body: &[u8]) -> Self {
         let (mut state, mut message, mut detail, mut hint) =

@@ -1,12 +1,21 @@
 //! A private PostgreSQL: initdb into a temporary folder, a Unix socket and a loopback port, gone with the
 //! tests.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+/// Of localhost, and its own authority.
+pub(crate) const CERTIFICATE: &str = include_str!("../../../../core/receiver/tests/it/tls/first.pem");
+const HBA: &str = "local all all trust
+host all old 127.0.0.1/32 md5
+host all clear 127.0.0.1/32 password
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+";
 pub(crate) const PASSWORD: &str = "пароль-of-the-cluster 'quoted\\";
 
 pub(crate) struct Cluster {
@@ -74,8 +83,21 @@ impl Cluster {
         let pwfile = format!("--pwfile={}", password.display());
         let args = ["-N", "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth-local=trust"];
         cluster.pg("initdb", &[&args[..], &["--auth-host=scram-sha-256", &pwfile, "-D", "data"]].concat());
+        cluster.write("pg_hba.conf", HBA);
+        cluster.write("server.crt", CERTIFICATE);
+        cluster.write("server.key", include_str!("../../../../core/receiver/tests/it/tls/first.key"));
         cluster.up();
         Some(cluster)
+    }
+
+    /// A file of the server's, readable for it alone.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join("data").join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = unprivileged() {
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
+        }
     }
 
     /// The one that the tests of this program share.
@@ -86,7 +108,7 @@ impl Cluster {
 
     pub(crate) fn up(&self) {
         let options = format!(
-            "-k {} -p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c shared_buffers=32MB",
+            "-k {} -p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c shared_buffers=32MB -c ssl=on",
             self.socket().display(),
             self.port
         );
@@ -102,8 +124,37 @@ impl Cluster {
         self.folder.path()
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    /// Somebody's transaction in which a query has run; it stays open until this is dropped.
+    pub(crate) fn hold(&self, sql: &str) -> Held {
+        let mut psql = self.client("postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = psql.stdin.take().unwrap();
+        writeln!(stdin, "BEGIN; {sql}; SELECT 'held';").unwrap();
+        let said = BufReader::new(psql.stdout.take().unwrap());
+        assert!(said.lines().map_while(Result::ok).any(|line| line.contains("held")));
+        Held { psql, stdin: Some(stdin) }
+    }
+
+    fn client(&self, user: &str) -> Command {
+        let mut command = program(&self.bin.join("psql"), self.folder.path());
+        command
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-P",
+                "null=∅",
+                "-d",
+                "postgres",
+                "-U",
+                user,
+                "-h",
+            ])
+            .arg(self.socket())
+            .args(["-p", &self.port.to_string()]);
+        command
     }
 
     fn pg(&self, name: &str, args: &[&str]) {
@@ -118,13 +169,7 @@ impl Cluster {
 
     /// Rows of a query by psql, a program of others; nulls as `∅`.
     pub(crate) fn psql(&self, user: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
-        let output = program(&self.bin.join("psql"), self.folder.path())
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\u{1f}", "-R", "\u{1e}"])
-            .args(["-P", "null=∅", "-d", "postgres", "-U", user, "-h"])
-            .arg(self.socket())
-            .args(["-p", &self.port.to_string(), "-c", sql])
-            .output()
-            .unwrap();
+        let output = self.client(user).args(["-F", "\u{1f}", "-R", "\u{1e}", "-c", sql]).output().unwrap();
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
@@ -140,6 +185,18 @@ impl Cluster {
 
     pub(crate) fn value(&self, sql: &str) -> String {
         self.query(sql).into_iter().flatten().next().unwrap_or_default()
+    }
+}
+
+pub(crate) struct Held {
+    psql: Child,
+    stdin: Option<std::process::ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.psql.wait();
     }
 }
 
