@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     bin: PathBuf,
     pub port: u16,
+    /// Arguments of the server.
+    more: &'static str,
     /// Ends the server when our end of its pipe closes, however this process ends.
     guard: Child,
 }
@@ -60,8 +62,12 @@ fn unprivileged() -> Option<(u32, u32)> {
 }
 
 impl Cluster {
-    /// `None`, and a word about it, where PostgreSQL is not installed.
+    /// One that needs not outlive the machine. `None`, and a word about it, where PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("-c fsync=off -c shared_buffers=32MB")
+    }
+
+    pub(crate) fn start_with(more: &'static str) -> Option<Self> {
         let Some(bin) = binaries() else {
             eprintln!("SKIPPED: PostgreSQL is not installed (Debian: apt-get install postgresql)");
             return None;
@@ -79,7 +85,7 @@ impl Cluster {
         let stop = "read nothing; \"$0\"/pg_ctl -D \"$1\"/data -m immediate stop >/dev/null 2>&1; rm -rf \"$1\"/data";
         let mut guard = program("sh".as_ref(), folder.path());
         guard.args(["-c", stop]).arg(&bin).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null());
-        let cluster = Self { port, guard: guard.spawn().unwrap(), folder, bin };
+        let cluster = Self { port, more, guard: guard.spawn().unwrap(), folder, bin };
         let pwfile = format!("--pwfile={}", password.display());
         let args = ["-N", "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth-local=trust"];
         cluster.pg("initdb", &[&args[..], &["--auth-host=scram-sha-256", &pwfile, "-D", "data"]].concat());
@@ -108,9 +114,10 @@ impl Cluster {
 
     pub(crate) fn up(&self) {
         let options = format!(
-            "-k {} -p {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c shared_buffers=32MB -c ssl=on",
+            "-k {} -p {} -c listen_addresses=127.0.0.1,127.0.0.2 -c max_connections=60 -c ssl=on {}",
             self.socket().display(),
-            self.port
+            self.port,
+            self.more
         );
         self.pg("pg_ctl", &["-D", "data", "-w", "-s", "-l", "log", "-o", &options, "start"]);
     }

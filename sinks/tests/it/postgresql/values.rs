@@ -251,8 +251,15 @@ async fn keys_with_nulls_or_too_long_are_merged_all_the_same() {
         let days =
             cluster.value(&format!("SELECT sum(date - DATE '1970-01-01') FROM {}", schema.shown("costs")));
         assert_eq!(days, of.iter().map(|r| r.2).sum::<i32>().to_string(), "epoch {n}");
-        assert_eq!(cluster.value(&primary), if n == 0 || n == 4 { "1" } else { "0" }, "epoch {n}");
+        if n < 4 {
+            assert_eq!(cluster.value(&primary), if n == 0 { "1" } else { "0" }, "epoch {n}");
+        }
     }
+    // When the rows with long keys have left the files, there is an index again.
+    cluster.query(&format!("VACUUM {}", schema.shown("costs")));
+    let rows = suite::rows(epochs[4]);
+    epoch(&schema.sink(), "again", &[(suite::table("costs", &key, &rows), vec![rows.clone()])]).await;
+    assert_eq!(cluster.value(&primary), "1");
     // Another key altogether.
     let rows = suite::rows(epochs[0]);
     epoch(&schema.sink(), "other", &[(suite::table("costs", &["имя"], &rows), vec![rows.clone()])]).await;
@@ -404,9 +411,9 @@ async fn every_way_to_sign_in_works_and_no_error_tells_the_password() {
         (json!({"user": "old", "password": secret("hunter2-hunter2")}), "password authentication failed"),
         (json!({"user": "postgres"}), "for a password"),
         (json!({"user": "postgres", "password": secret(PASSWORD), "database": "none"}), "does not exist"),
-        // Its certificate is for localhost.
+        // Its certificate is for localhost and 127.0.0.1.
         (
-            json!({"user": "postgres", "password": secret(PASSWORD), "tls": "verify", "ca": "ca.pem"}),
+            json!({"user": "postgres", "password": secret(PASSWORD), "host": "127.0.0.2", "tls": "verify", "ca": "ca.pem"}),
             "TLS with",
         ),
     ] {
