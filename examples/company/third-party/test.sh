@@ -4,3 +4,4 @@ set -eu
 here="$(cd "$(dirname "$0")" && pwd)"
 bash "$here/airbyte_metrica.sh"
 bash "$here/amochka_crm.sh"
+bash "$here/hubspot_crm.sh"

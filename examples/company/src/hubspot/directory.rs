@@ -75,7 +75,7 @@ fn owners(call: &Call) -> Reply {
         Err(reply) => return reply,
     };
     let get = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    let archived = get("archived") == Some("true");
+    let archived = get("archived").is_some_and(|v| v.eq_ignore_ascii_case("true"));
     let after: usize = get("after").and_then(|v| v.parse().ok()).unwrap_or_default();
     let made = instant(call.company.cfg.start_at() * 1000);
     // The last one has left.

@@ -215,7 +215,7 @@ pub fn list(call: &Call, kind: Kind, index: &Index) -> Reply {
         Ok(limit) => limit,
         Err(reply) => return reply,
     };
-    let archived = get("archived") == Some("true");
+    let archived = get("archived").is_some_and(|v| v.eq_ignore_ascii_case("true"));
     let after = match get("after").map(str::parse::<u64>) {
         None => 0,
         Some(Ok(after)) => after,

@@ -3,6 +3,7 @@
 
 mod amocrm;
 mod faults;
+mod hubspot;
 mod metrika;
 mod truth;
 mod whatsapp;
