@@ -19,6 +19,7 @@ mod forget_received;
 mod history;
 mod link;
 mod paths;
+mod postgresql;
 mod quickstart;
 mod receiving;
 mod serve;

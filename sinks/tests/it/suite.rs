@@ -254,7 +254,7 @@ async fn what_is_dropped_is_gone(subject: &impl Subject) {
 async fn two_at_once(subject: &impl Subject) {
     let batch =
         |n: i64| rows(&(0..200).map(|i| (i, Some("x"), i32::try_from(n).unwrap())).collect::<Vec<_>>());
-    for round in 0..4 {
+    for round in 0..3 {
         let publish = async |n: i64| {
             let of = batch(n);
             let tables =

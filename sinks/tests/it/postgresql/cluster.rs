@@ -133,7 +133,8 @@ impl Cluster {
 
     /// Somebody's transaction in which a query has run; it stays open until this is dropped.
     pub(crate) fn hold(&self, sql: &str) -> Held {
-        let mut psql = self.client("postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut psql =
+            self.client("postgres", "postgres").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = psql.stdin.take().unwrap();
         writeln!(stdin, "BEGIN; {sql}; SELECT 'held';").unwrap();
         let said = BufReader::new(psql.stdout.take().unwrap());
@@ -141,7 +142,7 @@ impl Cluster {
         Held { psql, stdin: Some(stdin) }
     }
 
-    fn client(&self, user: &str) -> Command {
+    fn client(&self, database: &str, user: &str) -> Command {
         let mut command = program(&self.bin.join("psql"), self.folder.path());
         command
             .args([
@@ -154,7 +155,7 @@ impl Cluster {
                 "-P",
                 "null=∅",
                 "-d",
-                "postgres",
+                database,
                 "-U",
                 user,
                 "-h",
@@ -176,7 +177,13 @@ impl Cluster {
 
     /// Rows of a query by psql, a program of others; nulls as `∅`.
     pub(crate) fn psql(&self, user: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
-        let output = self.client(user).args(["-F", "\u{1f}", "-R", "\u{1e}", "-c", sql]).output().unwrap();
+        self.psql_in("postgres", user, sql)
+    }
+
+    /// The same in another database.
+    pub(crate) fn psql_in(&self, database: &str, user: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        let output =
+            self.client(database, user).args(["-F", "\u{1f}", "-R", "\u{1e}", "-c", sql]).output().unwrap();
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
