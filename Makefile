@@ -5,6 +5,7 @@ run:
 	cargo run -- run examples/quickstart/pipeline.toml
 
 test:
+	sh tools/postgresql.sh
 	cargo test --workspace --quiet
 	sh examples/prepared-data/test.sh
 	sh examples/company/third-party/test.sh
@@ -17,6 +18,7 @@ lint:
 
 bench:
 	sh tools/bench.sh
+	sh tools/bench-postgresql.sh
 
 # Rewrites generated pages and snapshots.
 docs:
