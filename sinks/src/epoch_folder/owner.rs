@@ -67,6 +67,10 @@ impl Owner {
             // Hidden files are the system's or our own half-written marker, lost+found is a fresh volume's.
             .filter(|name| !name.starts_with('.') && name != "lost+found")
             .collect();
+        if foreign.iter().any(|name| name == MARKER) {
+            // Made by another process since we looked.
+            return self.check(root);
+        }
         if foreign.is_empty() {
             return Ok(Found::Empty);
         }

@@ -67,7 +67,7 @@ impl Sinks {
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
-        assert_eq!(names, ["_throughline.json", "current", "epochs", "staging"]);
+        assert_eq!(names, [".throughline-lock", "_throughline.json", "current", "epochs", "staging"]);
     }
 }
 

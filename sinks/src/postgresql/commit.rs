@@ -225,7 +225,13 @@ async fn drop_older_once(settings: &Settings, txn: &TxnId) -> Result<u64, Failur
     session.begin().await?;
     ledger::check_owner(&mut session, settings).await?;
     session.run(&settings.lock()).await?;
-    let tables = session.rows(&format!("SELECT relation FROM {}", settings.own("tables"))).await?;
+    let tables = session
+        .rows(&format!(
+            "SELECT relation FROM {} WHERE to_regclass(quote_ident({}) || '.' || quote_ident(relation)) IS NOT NULL",
+            settings.own("tables"),
+            literal(&settings.schema)
+        ))
+        .await?;
     let staged = session
         .rows(&format!(
             "DELETE FROM {} WHERE txn <> {} RETURNING relation",

@@ -2,7 +2,7 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BinaryArray, BooleanArray, GenericBinaryArray, GenericStringArray,
-    RecordBatch,
+    OffsetSizeTrait, RecordBatch,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type,
@@ -132,11 +132,11 @@ fn cells<'a>(field: &'a FieldRef, array: &'a ArrayRef, json: &'a EncoderOptions)
         DataType::Float64 => Cells::Float64(array.as_primitive::<Float64Type>().values()),
         DataType::Utf8 => {
             let texts = array.as_string::<i32>();
-            Cells::Text(texts, memchr::memchr(0, texts.value_data()).is_some())
+            Cells::Text(texts, has_nul(texts))
         }
         DataType::LargeUtf8 => {
             let texts = array.as_string::<i64>();
-            Cells::LargeText(texts, memchr::memchr(0, texts.value_data()).is_some())
+            Cells::LargeText(texts, has_nul(texts))
         }
         DataType::Binary => Cells::Binary(array.as_binary::<i32>()),
         DataType::LargeBinary => Cells::LargeBinary(array.as_binary::<i64>()),
@@ -159,6 +159,14 @@ fn cells<'a>(field: &'a FieldRef, array: &'a ArrayRef, json: &'a EncoderOptions)
         kind if kind.is_nested() => Cells::Json(make_encoder(field, array, json)?),
         other => return Err(Error::bug(format!("column {:?}: a {other} in a COPY", field.name()))),
     })
+}
+
+/// One look over the bytes of all rows, in place of one for each. A slice has its whole array's bytes behind it.
+fn has_nul<O: OffsetSizeTrait>(texts: &GenericStringArray<O>) -> bool {
+    let offsets = texts.value_offsets();
+    let (first, last) = (offsets.first().copied(), offsets.last().copied());
+    let range = first.unwrap_or_default().as_usize()..last.unwrap_or_default().as_usize();
+    texts.value_data().get(range).is_some_and(|bytes| memchr::memchr(0, bytes).is_some())
 }
 
 impl Cells<'_> {

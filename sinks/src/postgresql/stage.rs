@@ -22,8 +22,8 @@ use crate::staging::conform;
 
 /// Bytes of one COPY. Three of them are in memory: being encoded, waiting, being sent.
 const CHUNK: usize = 6 << 20;
-/// Rows that are encoded before the size is looked at.
-const SLICE: usize = 1024;
+/// Rows that are encoded before the size is looked at: few, since a row may be a megabyte.
+const SLICE: usize = 256;
 /// Batches between the one who computes them and the one who encodes them.
 const QUEUE: usize = 2;
 

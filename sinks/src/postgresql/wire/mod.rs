@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use throughline_core::{Error, ErrorKind, Result, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 pub(crate) use error::Failure;
 use frame::{Frames, Tag, protocol};
@@ -82,7 +82,7 @@ impl Connection {
         let lost = |e: std::io::Error| Failure::lost(e.to_string());
         let (stream, encrypted): (Box<dyn Stream>, bool) = if target.is_socket() {
             let path = Path::new(&target.host).join(format!(".s.PGSQL.{}", target.port));
-            (Box::new(UnixStream::connect(path).await.map_err(lost)?), false)
+            (socket(&path).await?, false)
         } else {
             let mut tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(lost)?;
             tcp.set_nodelay(true).map_err(lost)?;
@@ -234,6 +234,16 @@ impl Connection {
             let _ = self.frames.flush().await;
         }
     }
+}
+
+#[cfg(unix)]
+async fn socket(path: &Path) -> Result<Box<dyn Stream>, Failure> {
+    let opened = tokio::net::UnixStream::connect(path).await;
+    Ok(Box::new(opened.map_err(|e| Failure::lost(format!("{}: {e}", path.display())))?))
+}
+#[cfg(not(unix))]
+async fn socket(_: &Path) -> Result<Box<dyn Stream>, Failure> {
+    Err(Failure::permanent(Error::unsupported("this system has no Unix sockets: name the server as `host`")))
 }
 
 /// Whether a host is this machine.

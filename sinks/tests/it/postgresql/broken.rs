@@ -193,6 +193,42 @@ async fn a_line_cut_anywhere_loses_and_doubles_nothing() {
     }
 }
 
+/// What a server says when another try may help, said by a trigger on the ledger of epochs.
+#[tokio::test]
+async fn what_passes_is_tried_again_and_what_does_not_is_not() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let schema = Schema::new(cluster);
+    let sink = schema.sink();
+    assert!(try_epoch(&sink, 1, true).await.is_ok());
+    // A sequence counts on when its transaction is undone.
+    let (tries, refuse, epochs) = (schema.own("tries"), schema.own("refuse"), schema.own("epochs"));
+    let trigger = |codes: &str| {
+        format!(
+            "DROP SEQUENCE IF EXISTS {tries} CASCADE; CREATE SEQUENCE {tries}; \
+             CREATE OR REPLACE FUNCTION {refuse}() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             DECLARE codes text[] := '{codes}'; n bigint := nextval('{}'); \
+             BEGIN IF n <= cardinality(codes) THEN RAISE EXCEPTION 'try %', n USING ERRCODE = codes[n]; END IF; \
+             RETURN NEW; END $$; \
+             CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON {epochs} FOR EACH ROW EXECUTE FUNCTION {refuse}()",
+            tries.replace('\'', "''")
+        )
+    };
+    let tried = || cluster.value(&format!("SELECT last_value FROM {tries}"));
+    cluster.query(&trigger("{40001,40P01,57P01,08006,55P03,53300}"));
+    assert!(try_epoch(&sink, 2, true).await.is_ok());
+    assert_eq!((look(&schema), tried().as_str()), (expected(2), "7"));
+
+    cluster.query(&trigger("{23514,23514}"));
+    let batch = suite::rows(&[(1, None, 1)]);
+    let staged =
+        suite::stage(&sink, "t3", &[(suite::table("a", &["id"], &batch), vec![batch.clone()])]).await;
+    let error = sink.commit(&context(), &TxnId("t3".into()), &staged).await.unwrap_err();
+    assert!(!error.is_temporary() && error.to_string().contains("try 1"), "{error}");
+    assert_eq!(tried(), "1");
+    sink.abort(&context(), &TxnId("t3".into())).await.unwrap();
+    assert_eq!(look(&schema), expected(2));
+}
+
 const BATCHES: usize = 40;
 const BATCH: usize = 4_000;
 

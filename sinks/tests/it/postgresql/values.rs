@@ -193,6 +193,15 @@ async fn what_is_wrong_is_refused_before_anything_is_shown() {
     cluster.query(&format!("CREATE TABLE {} (id bigint)", schema.shown("mine")));
     let error = refused(&schema, &suite::table("mine", &["id"], &good), good.clone()).await;
     assert!(error.to_string().contains("has not made it"), "{error}");
+    // Somebody has dropped what was published: the engine is told, and publishes it again.
+    let of =
+        [(suite::table("gone", &["id"], &good), vec![good.clone()]), (about.clone(), vec![good.clone()])];
+    let staged = epoch(&schema.sink(), "t2", &of).await;
+    cluster.query(&format!("DROP TABLE {}", schema.shown("gone")));
+    let error = schema.sink().commit(&context(), &TxnId("t2".into()), &staged).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("gone"), "{error}");
+    epoch(&schema.sink(), "t3", &of).await;
+    assert_eq!(schema.read("gone", &["id"]).unwrap(), [["1"]]);
     let report = schema.sink().check(&context()).await.unwrap();
     assert!(report.facts.iter().any(|(k, v)| k == "names taken by others" && v == "mine"), "{report:?}");
 
