@@ -181,7 +181,7 @@ async fn publish(sink: &DynSink, txn: &str, batches: &[RecordBatch]) {
         partition_by: None,
         doc: String::new(),
     };
-    let rows = futures::stream::iter(batches.to_vec().into_iter().map(Ok)).boxed();
+    let rows = futures::stream::iter(batches.to_vec()).map(Ok).boxed();
     let staged = sink.stage(&ctx, &table, rows, &txn).await.unwrap();
     sink.commit(&ctx, &txn, &[staged]).await.unwrap();
 }
