@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     pub body: Bytes,
     /// No records: an empty answer, or a rule says so.
     pub empty: bool,
+    /// What a rule wants to be told of it.
+    pub told: Option<String>,
 }
 
 /// What became of a request besides an error.
@@ -54,6 +56,7 @@ struct Found {
     restart: AtomicBool,
     empty: AtomicBool,
     stop: Mutex<Option<Arc<Error>>>,
+    told: Mutex<Option<String>>,
 }
 
 impl Connection {
@@ -180,7 +183,8 @@ impl Connection {
                     let head = response.head.clone();
                     let body = response.bytes().await?;
                     let empty = head.status == 204 || found.empty.load(Ordering::SeqCst);
-                    return Ok(Outcome::Answer(Answer { head, body, empty }));
+                    let told = found.told.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return Ok(Outcome::Answer(Answer { head, body, empty, told }));
                 }
                 Err(_) if found.restart.load(Ordering::SeqCst) => return Ok(Outcome::Restart),
                 // Once: a new token that is refused too will not get better by a third.
@@ -338,6 +342,10 @@ impl Rule {
             let values = path.all(body).unwrap_or_default();
             return values.iter().any(|value| !spec.is_not.contains(value));
         }
+        if path.is_many() {
+            let values = path.all(body).unwrap_or_default();
+            return values.iter().any(|value| spec.is.is_empty() || spec.is.contains(value));
+        }
         // What is no JSON has nothing at the path.
         match path.find(body) {
             Ok(Some(value)) if value != "null" => {
@@ -373,6 +381,10 @@ impl Rule {
             Action::Accept => Verdict::Accept,
             Action::Empty => {
                 found.empty.store(true, Ordering::SeqCst);
+                Verdict::Accept
+            }
+            Action::Tell => {
+                *found.told.lock().unwrap_or_else(PoisonError::into_inner) = self.spec.hint.clone();
                 Verdict::Accept
             }
             Action::Retry => {

@@ -212,6 +212,9 @@ impl Pager {
         self.records.finish_page();
         page.events = self.records.take_events();
         page.batches = batches(&page.events);
+        if let Some(told) = &answer.told {
+            page.events.push(notice("vendor_tells", format!("{label}: {told}")));
+        }
         Ok(page)
     }
 

@@ -250,6 +250,8 @@ pub enum Action {
     Accept,
     /// A good answer without records.
     Empty,
+    /// A good answer; the hint is told in the run's report.
+    Tell,
     /// Try this request again.
     Retry,
     /// We are too fast: the whole account waits.
@@ -276,7 +278,7 @@ pub struct ErrorRule {
     /// HTTP statuses. Empty: any.
     #[serde(default)]
     pub status: Vec<u16>,
-    /// Path in the body that must be there (and not null) ...
+    /// Path in the body that must be there (and not null; with `[*]`, one is enough) ...
     pub path: Option<String>,
     /// ... and hold one of these, as text.
     #[serde(default)]

@@ -175,6 +175,9 @@ impl Windows {
 
     /// `{from}` and `{to}`.
     pub fn bound(&self, name: &str, span: &Span, turn: &Turn) -> Option<Value> {
+        if !matches!(name, "from" | "to") {
+            return None;
+        }
         match self {
             Self::All => None,
             Self::Times { wording: w, .. } => {

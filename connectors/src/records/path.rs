@@ -79,6 +79,10 @@ impl Path {
     pub fn is_root(&self) -> bool {
         self.steps.is_empty()
     }
+    /// Whether it leads to many values: it holds a `[*]`.
+    pub fn is_many(&self) -> bool {
+        self.steps.contains(&Step::Each)
+    }
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }

@@ -140,7 +140,9 @@ async fn the_rest_of_the_tables() {
     assert_eq!(
         edges,
         [
+            "hubspot:7:498 crm_contact hubspot:7:497",
             "hubspot:7:499 phone +971501234567",
+            "hubspot:7:501 crm_contact hubspot:7:497",
             "hubspot:7:501 crm_contact hubspot:7:498",
             "hubspot:7:501 email anna.work@example.com",
             "hubspot:7:501 email anna@example.com",
@@ -282,4 +284,71 @@ async fn documented_answers_become_rows() {
     let got = crate::harness::read(&world, &source, crate::harness::request("pipelines", None)).await.ok();
     assert_eq!(got.rows.len(), 1);
     assert!(world.now() - crate::harness::NOW >= 10, "the window of 10 seconds is waited for");
+}
+
+/// The company's own truth, through stage history, merged lists and joins.
+#[tokio::test]
+async fn deals_agree_with_the_companys_truth() {
+    use company::deal::What;
+    let cfg = company::Config { seed: 7, visits: 1_500, history: 150, ..company::Config::default() };
+    let now = crate::harness::NOW;
+    let options = company::Options { now: Some(now), ..company::Options::default() };
+    let company = company::Server::new(company::Company::new(cfg), options).start().await.unwrap();
+    let world = World::at("2026-09-01T00:00:00Z");
+    let token = secret(company::hubspot::auth::PRIVATE_TOKEN);
+    let options = json!({"hub_id": "7", "token": token, "base_url": company.url(), "phone_region": "RU"});
+    let source = world.build(&throughline_connectors::hubspot::connector(), options);
+    let landed = read_all(&source, &world.ctx).await;
+    let tables = map(&source, &landed).await;
+    let c = &company.server.company;
+    let deals: HashMap<&str, &Value> =
+        tables["deals"].iter().map(|d| (d["deal_id"].as_str().unwrap(), d)).collect();
+    assert_eq!((deals.len(), tables["deals"].len()), (c.leads_until(now) as usize, deals.len()));
+    let (mut won, mut lost, mut deleted, mut events) = (0, 0, 0, 0);
+    for pos in 0..c.leads_until(now) {
+        let lead = c.lead(pos);
+        let view = lead.deal.view(now);
+        let deal = deals[format!("hubspot:7:{}", c.lead_id(pos)).as_str()];
+        let state = match view.status {
+            company::deal::WON => "won",
+            company::deal::LOST => "lost",
+            _ => "open",
+        };
+        assert_eq!((&deal["state"], &deal["is_deleted"]), (&json!(state), &json!(view.deleted)), "{deal}");
+        deleted += usize::from(view.deleted);
+        match view.closed.filter(|_| !view.deleted) {
+            Some(at) => {
+                let found =
+                    chrono::DateTime::parse_from_rfc3339(deal["closed_at"].as_str().unwrap()).unwrap();
+                assert_eq!(found.timestamp(), at, "{deal}");
+                *(if state == "won" { &mut won } else { &mut lost }) += 1;
+            }
+            None => assert!(view.deleted || deal.get("closed_at").is_none(), "{deal}"),
+        }
+        let value = deal.get("value_minor").and_then(Value::as_i64).unwrap_or(0);
+        assert_eq!((value, &deal["currency"]), (i64::from(view.price) * 100, &json!("RUB")));
+        assert!(deal.get("pipeline").is_some() && deal.get("status").is_some(), "{deal}");
+        if !view.deleted {
+            let contact = c.contact_id(c.contact_of(&lead));
+            let contact = (pos % 23 != 7).then(|| json!(format!("hubspot:7:{contact}")));
+            assert_eq!(deal.get("contact_id"), contact.as_ref());
+            let moves = lead.deal.changes.iter().filter(|x| x.at <= now);
+            // The first price is no change of one.
+            let prices =
+                moves.clone().filter(|x| matches!(x.what, What::Price { .. })).count().saturating_sub(1);
+            events += 1 + prices + moves.filter(|x| matches!(x.what, What::Status { .. })).count();
+        }
+    }
+    assert!(won > 50 && lost > 50 && deleted > 0, "{won} {lost} {deleted}");
+    let told = tables["deal_events"].iter().filter(|e| e["kind"] != "deleted").count();
+    assert_eq!((told, tables["deal_events"].len() - told), (events, deleted));
+    let contacts = &tables["contacts"];
+    assert_eq!(contacts.len() as u32, c.contacts_until(now));
+    for pos in 0..c.contacts_until(now) {
+        let (story, _) = c.contact(pos);
+        let id = format!("hubspot:7:{}", c.contact_id(pos));
+        let phone = row(contacts, "contact_id", &id)["phone_e164"].as_str().unwrap().to_owned();
+        assert_eq!(phone, story.person.e164(), "{id}");
+    }
+    assert_eq!(tables["operators"].len(), company::words::OPERATORS.len());
 }

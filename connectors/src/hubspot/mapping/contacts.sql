@@ -9,12 +9,17 @@ WITH known AS (
     WHERE c.id IS NULL
 ),
 -- A contact that was merged into another one is known from before, and is no more.
-merged AS (
-    SELECT DISTINCT old_id
+merges AS (
+    SELECT id AS new_id, split_part(entry, ':', 1) AS old_id
     FROM (
-        SELECT id, unnest(string_to_array(json_text(properties, 'hs_merged_object_ids'), ';')) AS old_id FROM contacts
+        SELECT id, unnest(string_to_array(concat_ws(';', json_text(properties, 'hs_merged_object_ids'),
+                                                         json_text(properties, 'hs_calculated_merged_vids')), ';')) AS entry
+        FROM contacts
     ) m
-    WHERE old_id <> '' AND old_id <> id
+    WHERE split_part(entry, ':', 1) NOT IN ('', id)
+),
+merged AS (
+    SELECT DISTINCT old_id FROM merges
 )
 SELECT 'hubspot:' || $hub_id || ':' || c.id                                      AS contact_id,
        nullif(concat_ws(' ', nullif(trim(json_text(c.properties, 'firstname')), ''),

@@ -5,13 +5,21 @@ WITH links AS (
     FROM deal_contacts c
     FULL JOIN open_deal_contacts o ON c.deal_id = o.deal_id
 ),
-merged AS (
-    SELECT old_id, min(id) AS new_id
+merges AS (
+    SELECT id AS new_id, split_part(entry, ':', 1) AS old_id
     FROM (
-        SELECT id, unnest(string_to_array(json_text(properties, 'hs_merged_object_ids'), ';')) AS old_id FROM contacts
+        SELECT id, unnest(string_to_array(concat_ws(';', json_text(properties, 'hs_merged_object_ids'),
+                                                         json_text(properties, 'hs_calculated_merged_vids')), ';')) AS entry
+        FROM contacts
     ) m
-    WHERE old_id <> '' AND old_id <> id
-    GROUP BY old_id
+    WHERE split_part(entry, ':', 1) NOT IN ('', id)
+),
+merged AS (
+    SELECT m.old_id, min(m.new_id) AS new_id
+    FROM (SELECT DISTINCT old_id FROM merges) gone
+    RIGHT JOIN merges m ON gone.old_id = m.new_id
+    WHERE gone.old_id IS NULL
+    GROUP BY m.old_id
 ),
 each_one AS (
     SELECT deal_id, json_text(contacts, '[0].toObjectId') AS main, unnest(json_list(contacts, '[*].toObjectId')) AS contact

@@ -56,14 +56,22 @@ links AS (
     FROM deal_contacts c
     FULL JOIN open_deal_contacts o ON c.deal_id = o.deal_id
 ),
--- Contacts that were merged into another one, which lists their ids.
-merged AS (
-    SELECT old_id, min(id) AS new_id
+-- Contacts that were merged into another one, which lists their ids; one that was merged on itself is not meant.
+merges AS (
+    SELECT id AS new_id, split_part(entry, ':', 1) AS old_id
     FROM (
-        SELECT id, unnest(string_to_array(json_text(properties, 'hs_merged_object_ids'), ';')) AS old_id FROM contacts
+        SELECT id, unnest(string_to_array(concat_ws(';', json_text(properties, 'hs_merged_object_ids'),
+                                                         json_text(properties, 'hs_calculated_merged_vids')), ';')) AS entry
+        FROM contacts
     ) m
-    WHERE old_id <> '' AND old_id <> id
-    GROUP BY old_id
+    WHERE split_part(entry, ':', 1) NOT IN ('', id)
+),
+merged AS (
+    SELECT m.old_id, min(m.new_id) AS new_id
+    FROM (SELECT DISTINCT old_id FROM merges) gone
+    RIGHT JOIN merges m ON gone.old_id = m.new_id
+    WHERE gone.old_id IS NULL
+    GROUP BY m.old_id
 ),
 main AS (
     SELECT l.deal_id, coalesce(m.new_id, l.contact) AS contact
@@ -74,7 +82,7 @@ money AS (
     SELECT coalesce($currency, max("companyCurrency")) AS currency FROM account
 ),
 judged AS (
-    SELECT d.*, s.pipeline, s.stage, coalesce(d.currency, money.currency) AS in_currency,
+    SELECT d.*, s.pipeline, s.stage, coalesce(d.currency, d.home) AS in_currency,
            CASE
                WHEN d.is_won = 'true' THEN 'won'
                WHEN d.is_closed = 'true' AND d.is_won = 'false' THEN 'lost'
@@ -83,9 +91,9 @@ judged AS (
                WHEN s.is_closed THEN 'lost'
                ELSE 'open'
            END AS state
-    FROM money
-    CROSS JOIN read_out d
-    LEFT JOIN stages s ON s.pipeline_id = d.pipeline_id AND s.stage_id = d.stage_id
+    FROM stages s
+    RIGHT JOIN (SELECT read_out.*, money.currency AS home FROM money CROSS JOIN read_out) d
+        ON s.pipeline_id = d.pipeline_id AND s.stage_id = d.stage_id
 )
 SELECT 'hubspot:' || $hub_id || ':' || d.id                                      AS deal_id,
        coalesce(d.created_at, parse_instant(d."createdAt", 'UTC'))               AS created_at,
@@ -100,8 +108,8 @@ SELECT 'hubspot:' || $hub_id || ':' || d.id                                     
        CASE
            WHEN d.state = 'open' THEN NULL
            -- Brought in as closed already, with its date: an import of old sales.
-           WHEN e.at IS NULL OR (e.from_start AND d.close_date < e.at) THEN d.close_date
-           ELSE e.at
+           WHEN d.at IS NULL OR (d.from_start AND d.close_date < d.at) THEN d.close_date
+           ELSE d.at
        END                                                                       AS closed_at,
        coalesce(d.updated_at, parse_instant(d."updatedAt", 'UTC'))               AS updated_at,
        'hubspot:' || $hub_id || ':' || d.owner_id                                AS operator_id,
@@ -111,6 +119,10 @@ SELECT 'hubspot:' || $hub_id || ':' || d.id                                     
        d.campaign                                                                AS campaign,
        CASE WHEN d.state = 'lost' THEN d.lost_reason END                         AS lost_reason,
        d.is_deleted                                                              AS is_deleted
-FROM judged d
-LEFT JOIN entered e ON e.id = d.id AND e.stage_id = d.stage_id
-LEFT JOIN main ON main.deal_id = d.id
+-- The narrow sides stand where a join holds them in memory.
+FROM main
+RIGHT JOIN (
+    SELECT judged.*, entered.at, entered.from_start
+    FROM entered
+    RIGHT JOIN judged ON entered.id = judged.id AND entered.stage_id = judged.stage_id
+) d ON main.deal_id = d.id

@@ -11,8 +11,14 @@ emails AS (
     UNION ALL
     SELECT id, lower(trim(unnest(string_to_array(json_text(properties, 'hs_additional_emails'), ';')))) FROM contacts
 ),
-merged AS (
-    SELECT id, unnest(string_to_array(json_text(properties, 'hs_merged_object_ids'), ';')) AS old_id FROM contacts
+merges AS (
+    SELECT id AS new_id, split_part(entry, ':', 1) AS old_id
+    FROM (
+        SELECT id, unnest(string_to_array(concat_ws(';', json_text(properties, 'hs_merged_object_ids'),
+                                                         json_text(properties, 'hs_calculated_merged_vids')), ';')) AS entry
+        FROM contacts
+    ) m
+    WHERE split_part(entry, ':', 1) NOT IN ('', id)
 )
 SELECT DISTINCT
        'crm_contact'                                    AS left_type,
@@ -34,9 +40,8 @@ WHERE value <> ''
 UNION ALL
 SELECT DISTINCT
        'crm_contact',
-       'hubspot:' || $hub_id || ':' || id,
+       'hubspot:' || $hub_id || ':' || new_id,
        'crm_contact',
        'hubspot:' || $hub_id || ':' || old_id,
-       'hubspot contact ' || id || ', merged'
-FROM merged
-WHERE old_id <> '' AND old_id <> id
+       'hubspot contact ' || new_id || ', merged'
+FROM merges

@@ -85,6 +85,9 @@ impl Compiler<'_> {
         if !spec.is.is_empty() && !spec.is_not.is_empty() {
             self.p.add(format!("{at}/is_not"), "a rule has either is or is_not");
         }
+        if spec.action == Action::Tell && spec.hint.is_none() {
+            self.p.add(&at, "tell needs hint: what is told");
+        }
         let waits = spec.wait.is_some() || spec.wait_header.is_some() || spec.wait_path.is_some();
         if waits && !matches!(spec.action, Action::Retry | Action::SlowDown) {
             self.p.add(&at, "only retry and slow_down wait");
