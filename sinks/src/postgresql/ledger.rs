@@ -22,7 +22,11 @@ impl Settings {
 
     /// Waits until nobody else changes this sink's tables, to the end of the transaction.
     pub(super) fn lock(&self) -> String {
-        format!("SELECT pg_advisory_xact_lock({})", lock_key(&format!("{}/{}", self.schema, self.staging)))
+        let key = lock_key(&format!("{}/{}", self.schema, self.staging));
+        // Another run may merge for minutes; a lock on a table is another matter.
+        format!(
+            "SET LOCAL lock_timeout = '10min'; SELECT pg_advisory_xact_lock({key}); SET LOCAL lock_timeout = '20s'"
+        )
     }
 }
 

@@ -55,14 +55,17 @@ impl Session {
         Ok(Self { connection: opened.map_err(|f| f.map(|e| e.with("server", place)))? })
     }
 
-    /// Begins a transaction in which nothing depends on the settings of the role or the database.
+    /// Begins a transaction in which nothing depends on the settings of the role or the database, and the server
+    /// soon learns when we are gone.
     pub(super) async fn begin(&mut self) -> Result<(), Failure> {
         // Everything is named in full: nobody's function or table comes in between.
         let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
             SET LOCAL search_path = pg_catalog; SET LOCAL standard_conforming_strings = on; \
             SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL jit = off; \
             SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = 0; \
-            SET LOCAL idle_in_transaction_session_timeout = '15min'; "
+            SET LOCAL idle_in_transaction_session_timeout = '15min'; \
+            SET LOCAL tcp_keepalives_idle = 60; SET LOCAL tcp_keepalives_interval = 15; \
+            SET LOCAL tcp_keepalives_count = 4; "
             .to_owned();
         if self.connection.major() >= 14 {
             // A server that works for a process that is gone holds its locks.

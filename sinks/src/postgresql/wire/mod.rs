@@ -13,6 +13,7 @@ mod tls;
 use std::path::Path;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use throughline_core::{Error, ErrorKind, Result, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -23,6 +24,8 @@ pub(crate) use tls::Tls;
 
 /// Between the first packet and the server's readiness.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Silence after which the system asks whether the other side is still there.
+const ALIVE: Duration = Duration::from_secs(60);
 /// Rows go to the server in frames of this size.
 const COPY_FRAME: usize = 1 << 18;
 
@@ -86,6 +89,9 @@ impl Connection {
         } else {
             let mut tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(lost)?;
             tcp.set_nodelay(true).map_err(lost)?;
+            // A query may take an hour without a word; a server that is gone must not.
+            let alive = TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE / 4).with_retries(4);
+            SockRef::from(&tcp).set_tcp_keepalive(&alive).map_err(lost)?;
             match &target.tls {
                 None => (Box::new(tcp), false),
                 Some(tls) => {
