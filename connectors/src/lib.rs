@@ -4,6 +4,7 @@
 //! every one of them shares, from bytes to columns, is [`records`].
 
 pub mod amocrm;
+mod days;
 pub mod file;
 mod flow;
 #[cfg(test)]
@@ -14,9 +15,11 @@ mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+mod tsv;
 mod webhook;
 pub mod whatsapp;
 pub mod whatsapp_export;
+pub mod yandex_direct;
 pub mod yandex_metrica;
 
 /// Every built-in source. Explicit: a connector is here or it does not exist.
@@ -28,6 +31,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(file::FileConnector),
         Box::new(whatsapp::WhatsappConnector),
         Box::new(whatsapp_export::WhatsappExportConnector),
+        Box::new(yandex_direct::YandexDirectConnector),
         Box::new(yandex_metrica::YandexMetricaConnector),
     ];
     all.extend(webhook::VENDORS.iter().map(|vendor| {

@@ -1,13 +1,11 @@
 //! The Logs API, call by call.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::NaiveDate;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
 use throughline_core::time::US_PER_DAY;
 use throughline_core::{Clock, Context, Error, ErrorKind, Result};
@@ -15,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::config::Settings;
 use super::fields::Kind;
+pub(crate) use crate::days::Days;
 
 /// The Logs API takes 10 requests per second and address, and 3 at a time of one login.
 const PER_SECOND: f64 = 8.0;
@@ -22,19 +21,6 @@ const PARALLEL: u32 = 3;
 /// A part of some hundred megabytes on a slow line.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const DOWNLOAD_MAX_BYTES: u64 = 64 << 30;
-
-/// Whole days, both ends included, as the API has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Days {
-    pub first: NaiveDate,
-    pub last: NaiveDate,
-}
-
-impl fmt::Display for Days {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.first, self.last)
-    }
-}
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct LogRequest {
@@ -368,6 +354,8 @@ fn judge(head: &HttpResponseHead, body: &[u8], counter: u64, now_us: i64) -> Ver
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use chrono::NaiveDate;
+
     use super::*;
 
     fn verdict(status: u16, body: &str, now_us: i64) -> Verdict {

@@ -1,6 +1,6 @@
 //! ClickHouse lists as JSON: `['a','it\'s',,3]` becomes `["a","it's",null,3]`.
 
-use super::tsv::unescape;
+use crate::tsv::unescape;
 
 /// False, with `out` in any state, when it is no list. Also reads lists whose quotes were escaped a
 /// second time (`[\'a\']`).

@@ -13,7 +13,6 @@ mod zone;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 use throughline_core::{
     Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Mapping,
@@ -76,12 +75,6 @@ fn stream(kind: Kind, attribution: &str, asked: &[String]) -> StreamSpec {
             ..Default::default()
         },
     }
-}
-
-/// Days as arrow counts them.
-fn days_since_epoch(day: NaiveDate) -> i32 {
-    let epoch = NaiveDate::default();
-    day.num_days_from_ce() - epoch.num_days_from_ce()
 }
 
 impl YandexMetrica {

@@ -15,7 +15,7 @@ use super::config::Settings;
 use super::fields::{Kind, TIME_ZONE};
 use super::orders::Orders;
 use super::state::{Notes, OpenRequest, State};
-use super::{days_since_epoch, tsv};
+use super::tsv;
 use crate::flow::Out;
 
 /// A part is asked for so many times before its size is believed to be wrong.
@@ -124,7 +124,7 @@ impl Reader {
         let (id, days) = (order.request_id, open.days);
         open.id = id;
         let window = open.window.clone();
-        let (from_on, to_on) = (days_since_epoch(days.first), days_since_epoch(days.last) + 1);
+        let (from_on, to_on) = days.window();
         self.out.send(ReadEvent::WindowBegin { id: window.clone(), from_on, to_on }).await?;
         let (mut expected, mut read) = (0, 0);
         let parts: Vec<&Part> = order.parts.iter().filter(|p| p.number >= open.next_part).collect();
@@ -251,7 +251,7 @@ impl Reader {
         if bytes == 0 {
             return Ok(());
         }
-        let mut part = tsv::Part::open(file, name, &[(TIME_ZONE, self.zone.name())])?;
+        let mut part = tsv::open(file, name, &[(TIME_ZONE, self.zone.name())])?;
         self.check_header(&part, name)?;
         part.only_within(self.kind.date(), &days.first.to_string(), &days.last.to_string());
         let mut first = true;

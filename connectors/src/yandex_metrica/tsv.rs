@@ -1,247 +1,32 @@
-//! Parts of a log export: TabSeparated as ClickHouse writes it, bytes to columns.
-//!
-//! Rows are lines: what would break a line or a cell is escaped with a backslash. Every part begins
-//! with its own header, by which columns are told apart. Lists (`[1,2]`, `['a','b']`) become JSON.
+//! Parts of a log export: TabSeparated as ClickHouse writes it. Lists (`[1,2]`, `['a','b']`) become JSON.
 
 use std::io::Read;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytes::Bytes;
-use memchr::{memchr, memchr_iter};
-use throughline_core::{Error, Reject, Result};
+use throughline_core::Result;
 
 use super::fields::{is_list, may_be_list};
 use super::list;
-use crate::lines::{HEAD, Line, Lines};
+use crate::tsv::Dialect;
+pub use crate::tsv::Part;
 
-const BATCH_ROWS: usize = 8192;
-const BATCH_BYTES: usize = 8 << 20;
-/// A cell may have 20 MB, escapes included.
-const LINE_MAX: usize = 32 << 20;
+const CLICKHOUSE: Dialect = Dialect {
+    null: "\\N",
+    escaped: true,
+    list: |column| if is_list(column) || may_be_list(column) { Some(list::to_json) } else { None },
+};
 
-struct Column {
-    list: bool,
-    maybe_list: bool,
-    values: StringBuilder,
-}
-
-/// Reads one part.
-pub struct Part<R> {
-    lines: Lines<R>,
-    /// For messages, e.g. `request 777, part 0`.
-    name: String,
-    names: Vec<String>,
-    columns: Vec<Column>,
-    constants: Vec<(String, String)>,
-    /// A column and the values it may have, both ends included: days as `YYYY-MM-DD`.
-    within: Option<(usize, String, String)>,
-    schema: SchemaRef,
-    cells: Vec<std::ops::Range<usize>>,
-    scratch: String,
-    rejects: Vec<Reject>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl<R: Read> Part<R> {
-    /// Reads the header. Every row gets the `constants` as further columns.
-    ///
-    /// # Errors
-    /// `Protocol` when there is no usable header, `Io`.
-    pub fn open(reader: R, name: impl Into<String>, constants: &[(&str, &str)]) -> Result<Self> {
-        let name = name.into();
-        let mut lines = Lines::new(reader, LINE_MAX);
-        let broken = |what: &str| Error::protocol(format!("{name}: {what}"));
-        let line = lines.next().map_err(|e| Error::io("read", &name, e))?;
-        let line = line.ok_or_else(|| broken("is empty, without even a header"))?;
-        let header = std::str::from_utf8(line.bytes).map_err(|_| broken("the header is no UTF-8"))?;
-        let mut names: Vec<String> = Vec::new();
-        for column in header.trim_end_matches('\r').split('\t') {
-            if column.is_empty() || names.iter().any(|n| n == column) {
-                return Err(broken(&format!("the header names the column {column:?} twice or not at all")));
-            }
-            names.push(column.to_owned());
-        }
-        let constants: Vec<(String, String)> =
-            constants.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let all = names.iter().chain(constants.iter().map(|(n, _)| n));
-        let schema =
-            Arc::new(Schema::new(all.map(|n| Field::new(n, DataType::Utf8, true)).collect::<Vec<_>>()));
-        let columns = names
-            .iter()
-            .map(|n| Column { list: is_list(n), maybe_list: may_be_list(n), values: StringBuilder::new() })
-            .collect();
-        Ok(Self {
-            lines,
-            name,
-            names,
-            columns,
-            constants,
-            within: None,
-            schema,
-            cells: Vec::new(),
-            scratch: String::new(),
-            rejects: Vec::new(),
-            rows: 0,
-            bytes: 0,
-        })
-    }
-
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// Rows whose `column` is not from `first` to `last` are rejected: they do not belong to what was
-    /// asked for, and replacing that must not touch other days.
-    pub fn only_within(&mut self, column: &str, first: &str, last: &str) {
-        let column = self.names.iter().position(|n| n == column);
-        self.within = column.map(|c| (c, first.to_owned(), last.to_owned()));
-    }
-
-    /// Rows that could not be used since the last call.
-    pub fn take_rejects(&mut self) -> Vec<Reject> {
-        std::mem::take(&mut self.rejects)
-    }
-
-    /// The next rows; `None` at the end.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            let line = match self.lines.next() {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
-                Err(e) => return Err(Error::io("read", &self.name, e)),
-            };
-            if line.bytes.is_empty() && self.columns.len() > 1 {
-                continue;
-            }
-            match split(&line, self.columns.len(), self.within.as_ref(), &mut self.cells) {
-                Err(reason) => {
-                    let cut = line.bytes.len() > HEAD || line.too_long.is_some();
-                    let reason = if cut {
-                        format!("{reason}; only its first {HEAD} bytes are kept here")
-                    } else {
-                        reason
-                    };
-                    self.rejects.push(Reject {
-                        reason,
-                        place: format!("{}, line {}", self.name, line.number),
-                        raw: Bytes::copy_from_slice(&line.bytes[..line.bytes.len().min(HEAD)]),
-                    });
-                }
-                Ok(text) => {
-                    for (cell, column) in self.cells.iter().zip(&mut self.columns) {
-                        column.push(text.get(cell.clone()).unwrap_or_default(), &mut self.scratch);
-                    }
-                    self.rows += 1;
-                    self.bytes += line.bytes.len();
-                }
-            }
-            if self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES || self.rejects.len() >= BATCH_ROWS {
-                break;
-            }
-        }
-        if self.rows == 0 && self.rejects.is_empty() {
-            return Ok(None);
-        }
-        let rows = std::mem::take(&mut self.rows);
-        self.bytes = 0;
-        let mut arrays: Vec<ArrayRef> =
-            self.columns.iter_mut().map(|c| Arc::new(c.values.finish()) as ArrayRef).collect();
-        for (_, value) in &self.constants {
-            let mut constant = StringBuilder::with_capacity(rows, rows * value.len());
-            (0..rows).for_each(|_| constant.append_value(value));
-            arrays.push(Arc::new(constant.finish()));
-        }
-        Ok(Some(RecordBatch::try_new(self.schema.clone(), arrays)?))
-    }
-}
-
-/// The line's text and cells, or why it is no row.
-fn split<'l>(
-    line: &Line<'l>,
-    columns: usize,
-    within: Option<&(usize, String, String)>,
-    cells: &mut Vec<std::ops::Range<usize>>,
-) -> Result<&'l str, String> {
-    if let Some(length) = line.too_long {
-        return Err(format!("the row is {length} bytes long; at most {LINE_MAX} are taken"));
-    }
-    let text = std::str::from_utf8(line.bytes)
-        .map_err(|e| format!("the row is no UTF-8 at byte {}", e.valid_up_to()))?;
-    cells.clear();
-    let mut start = 0;
-    for tab in memchr_iter(b'\t', line.bytes) {
-        cells.push(start..tab);
-        start = tab + 1;
-    }
-    cells.push(start..line.bytes.len());
-    if cells.len() != columns {
-        return Err(format!("the row has {} cells, the header {columns}", cells.len()));
-    }
-    if let Some((column, first, last)) = within {
-        let value = cells.get(*column).and_then(|c| text.get(c.clone())).unwrap_or_default();
-        if value < first.as_str() || value > last.as_str() || value.len() != first.len() {
-            return Err(format!("the row is of {value:?}; {first} to {last} were asked for"));
-        }
-    }
-    Ok(text)
-}
-
-impl Column {
-    fn push(&mut self, cell: &str, scratch: &mut String) {
-        if cell == "\\N" {
-            self.values.append_null();
-            return;
-        }
-        if (self.list || self.maybe_list) && cell.starts_with('[') {
-            scratch.clear();
-            if list::to_json(cell, scratch) {
-                self.values.append_value(&*scratch);
-                return;
-            }
-        }
-        if memchr(b'\\', cell.as_bytes()).is_none() {
-            self.values.append_value(cell);
-        } else {
-            scratch.clear();
-            unescape(cell, scratch);
-            self.values.append_value(&*scratch);
-        }
-    }
-}
-
-/// Undoes the escapes of TabSeparated. What follows an unknown one stands for itself.
-pub(crate) fn unescape(cell: &str, out: &mut String) {
-    let mut rest = cell;
-    while let Some(at) = memchr(b'\\', rest.as_bytes()) {
-        out.push_str(&rest[..at]);
-        let mut after = rest[at + 1..].chars();
-        match after.next() {
-            None => out.push('\\'),
-            Some('t') => out.push('\t'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('b') => out.push('\u{8}'),
-            Some('f') => out.push('\u{c}'),
-            Some('a') => out.push('\u{7}'),
-            Some('v') => out.push('\u{b}'),
-            Some('0') => out.push('\0'),
-            Some(other) => out.push(other),
-        }
-        rest = after.as_str();
-    }
-    out.push_str(rest);
+/// Reads the header of one part. Every row gets the `constants` as further columns.
+///
+/// # Errors
+/// `Protocol` when there is no usable header, `Io`.
+pub fn open<R: Read>(reader: R, name: impl Into<String>, constants: &[(&str, &str)]) -> Result<Part<R>> {
+    Part::open(reader, name, CLICKHOUSE, constants)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 
     use super::*;
 
@@ -261,7 +46,7 @@ mod tests {
     fn cells_come_back_as_they_were() {
         let text = "ym:s:startURL\tym:s:goalsID\tym:s:lastMessenger\n\
             a\\tb\\n\\\\c\\'\t[1,18446744073709551615]\t[,,telegram]\n\\N\t[]\twhatsapp\n";
-        let mut part = Part::open(text.as_bytes(), "part 0", &[("time_zone", "Europe/Moscow")]).unwrap();
+        let mut part = open(text.as_bytes(), "part 0", &[("time_zone", "Europe/Moscow")]).unwrap();
         let batch = part.next_batch().unwrap().unwrap();
         assert!(part.next_batch().unwrap().is_none());
         let zone = Some("Europe/Moscow".to_owned());
@@ -278,30 +63,5 @@ mod tests {
                 vec![None, some("[]"), some("whatsapp"), zone],
             ]
         );
-    }
-
-    #[test]
-    fn a_bad_row_goes_alone() {
-        let text =
-            b"ym:s:date\tb\n2026-09-01\t1\n2026-09-01\n2026-09-01\t\xFF\n2026-09-02\t2\n0000-00-00\t3\n";
-        let mut part = Part::open(&text[..], "part 0", &[]).unwrap();
-        part.only_within("ym:s:date", "2026-09-01", "2026-09-01");
-        let batch = part.next_batch().unwrap().unwrap();
-        assert_eq!(batch.num_rows(), 1);
-        let rejects = part.take_rejects();
-        let places: Vec<&str> = rejects.iter().map(|r| r.place.as_str()).collect();
-        assert_eq!(
-            places,
-            ["part 0, line 3", "part 0, line 4", "part 0, line 5", "part 0, line 6"],
-            "{rejects:?}"
-        );
-    }
-
-    #[test]
-    fn a_header_is_needed() {
-        assert!(Part::open(&b""[..], "part 0", &[]).is_err());
-        assert!(Part::open(&b"a\ta\n"[..], "part 0", &[]).is_err());
-        let mut part = Part::open(&b"a\tb\n"[..], "part 0", &[]).unwrap();
-        assert!(part.next_batch().unwrap().is_none());
     }
 }

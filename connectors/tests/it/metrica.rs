@@ -675,7 +675,7 @@ async fn a_bad_row_goes_alone() {
 }
 
 fn part(text: &[u8]) -> Vec<arrow::array::RecordBatch> {
-    let mut part = tsv::Part::open(text, "sample", &[("time_zone", "Europe/Moscow")]).unwrap();
+    let mut part = tsv::open(text, "sample", &[("time_zone", "Europe/Moscow")]).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = part.next_batch().unwrap() {
         batches.push(batch);

@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod costs;
 pub mod deal;
+pub mod direct;
 pub mod faults;
 pub mod hubspot;
 pub mod metrika;

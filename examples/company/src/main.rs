@@ -180,6 +180,7 @@ impl ServerArgs {
                 searches: self.hubspot_searches,
                 daily: self.hubspot_daily,
             },
+            direct: company::direct::Options { polls: self.polls, ..company::direct::Options::default() },
             faults: self.faults.iter().map(|f| Rule::parse(f)).collect::<Result<_, _>>()?,
             out: self.out.clone(),
             truth: !self.no_truth,

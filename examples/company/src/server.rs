@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
 use futures::stream;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use crate::amocrm::auth::Auth;
 use crate::amocrm::{self, Crm};
 use crate::company::Company;
 use crate::control;
+use crate::direct::{self, Direct};
 use crate::faults::{Fault, Faults, Rule};
 use crate::hubspot::{self, Hubspot};
 use crate::metrika::requests::{self, Logs};
@@ -44,6 +45,7 @@ pub struct Options {
     pub metrika_rps: usize,
     pub logs: requests::Options,
     pub hubspot: hubspot::Options,
+    pub direct: direct::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -61,6 +63,7 @@ impl Default for Options {
             metrika_rps: 10,
             logs: requests::Options::default(),
             hubspot: hubspot::Options::default(),
+            direct: direct::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -75,6 +78,7 @@ pub struct Server {
     pub crm: Crm,
     pub logs: Logs,
     pub hubspot: Hubspot,
+    pub direct: Direct,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -98,6 +102,7 @@ impl Server {
             crm: Crm::default(),
             logs: Logs::default(),
             hubspot: Hubspot::new(options.hubspot.clone()),
+            direct: Direct::new(options.direct.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -211,6 +216,18 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Direct => self.direct.answer(&direct::Call {
+                company: &self.company,
+                now,
+                method: &call.method,
+                path: &call.path,
+                authorization: &call.authorization,
+                header: &|name| {
+                    call.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+                },
+                body: &call.body,
+                faults,
+            }),
             Api::Control => control::answer(self, call),
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
@@ -221,7 +238,7 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Control | Api::None => 0,
+            Api::Hubspot | Api::Direct | Api::Control | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -244,8 +261,21 @@ fn too_many(api: Api, status: u16) -> Reply {
     }
 }
 
+/// The code that goes with a status; none stands for an answer that only the status explains.
+fn direct_code(status: u16) -> u32 {
+    match status {
+        401 => 53,
+        403 => 54,
+        429 => 506,
+        500 => 1000,
+        503 => 52,
+        _ => 0,
+    }
+}
+
 fn failure(api: Api, status: u16) -> Reply {
     match (api, status) {
+        (Api::Direct, _) => direct::refuse(status, direct_code(status), "Server error", ""),
         (_, 420 | 429) => too_many(api, status),
         (Api::Metrika, 504) => Reply::metrika(504, "timeout", "Query is taking too long"),
         (Api::Metrika, 500..) => Reply::metrika(status, "backend_error", "Backend error"),
@@ -261,6 +291,7 @@ pub enum Api {
     Crm,
     Metrika,
     Hubspot,
+    Direct,
     Control,
     None,
 }
@@ -273,6 +304,8 @@ impl Api {
             Api::Metrika
         } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p)) {
             Api::Hubspot
+        } else if path.starts_with("/json/v5") {
+            Api::Direct
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -285,6 +318,7 @@ impl Api {
             Api::Crm => "amocrm",
             Api::Metrika => "metrika",
             Api::Hubspot => "hubspot",
+            Api::Direct => "direct",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -299,6 +333,7 @@ pub struct Incoming {
     pub query: String,
     pub base: String,
     pub authorization: String,
+    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -315,6 +350,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         query: parts.uri.query().unwrap_or("").to_owned(),
         base: format!("http://{}", text(header::HOST)),
         authorization: text(header::AUTHORIZATION),
+        headers: parts.headers.clone(),
         body,
     };
     if call.api == Api::Control {
@@ -449,6 +485,11 @@ impl Running {
                 "redirect_uri": hubspot::auth::REDIRECT_URI,
                 "authorization_code": hubspot::auth::CODE,
                 "refresh_token": hubspot::auth::REFRESH_TOKEN,
+            },
+            "direct": {
+                "base_url": self.url(),
+                "token": direct::TOKEN,
+                "login": direct::LOGIN,
             },
             "whatsapp": {
                 "app_secret": crate::whatsapp::APP_SECRET,

@@ -284,7 +284,7 @@ fn part_text(company: &Company, options: &Options, e: &Export, part: usize) -> S
 }
 
 /// Makes one row of a part unusable.
-fn spoil(body: &mut Vec<u8>, variant: &str, row: usize) {
+pub(crate) fn spoil(body: &mut Vec<u8>, variant: &str, row: usize) {
     let starts: Vec<usize> = std::iter::once(0)
         .chain(body.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1))
         .collect();
