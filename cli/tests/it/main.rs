@@ -17,6 +17,7 @@ mod forget;
 mod forget_chats;
 mod forget_received;
 mod history;
+mod hubspot;
 mod link;
 mod paths;
 mod postgresql;
