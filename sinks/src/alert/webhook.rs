@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use throughline_core::connector::{option_error, parse_options};
+use throughline_core::connector::parse_options;
 use throughline_core::http::{Account, HttpRequest, Method};
 use throughline_core::{
     AlertConnector, AlertMessage, Alerter, CheckReport, ConfigErrors, Context, DynAlerter, Error, Options,
-    PointerAt, Result, Secret,
+    Result, Secret,
 };
 
 use super::MOST_ANSWER_BYTES;
@@ -55,13 +55,7 @@ impl AlertConnector for WebhookConnector {
         schemars::schema_for!(WebhookOptions).to_value()
     }
     fn build(&self, options: &Options) -> Result<DynAlerter, ConfigErrors> {
-        let given: WebhookOptions = parse_options(&options.value)?;
-        let url = given.url.expose();
-        if !(url.starts_with("https://") || url.starts_with("http://")) {
-            let what = "the url begins with neither https:// nor http://";
-            return Err(vec![option_error(what, "/url", PointerAt::Value)]);
-        }
-        Ok(Arc::new(Webhook(given)))
+        parse_options::<WebhookOptions>(&options.value).map(|o| Arc::new(Webhook(o)) as DynAlerter)
     }
 }
 
@@ -79,6 +73,10 @@ impl Webhook {
 #[async_trait]
 impl Alerter for Webhook {
     async fn check(&self, _: &Context) -> Result<CheckReport> {
+        let url = self.0.url.expose();
+        if !(url.starts_with("https://") || url.starts_with("http://")) {
+            return Err(Error::config("the url begins with neither https:// nor http://"));
+        }
         let facts = vec![("host".to_owned(), self.host().to_owned())];
         let warnings = vec!["nobody can tell before the first alert whether it takes messages".to_owned()];
         Ok(CheckReport { facts, warnings })

@@ -198,11 +198,12 @@ async fn record(
     session
         .run(&format!(
             "INSERT INTO {} (txn, committed_at, rows, tables) VALUES ({txn}, {}, {rows}, {}::jsonb); \
-             DELETE FROM {} WHERE txn = {txn}",
+             DELETE FROM {} WHERE txn = {txn}; DELETE FROM {} WHERE txn = {txn}",
             settings.own("epochs"),
             literal(&now),
             literal(&serde_json::Value::Object(list).to_string()),
             settings.own("staged"),
+            settings.own("lanes"),
             txn = literal(&txn.0),
         ))
         .await
@@ -234,9 +235,10 @@ async fn drop_older_once(settings: &Settings, txn: &TxnId) -> Result<u64, Failur
         .await?;
     let staged = session
         .rows(&format!(
-            "DELETE FROM {} WHERE txn <> {} RETURNING relation",
-            settings.own("staged"),
-            literal(&txn.0)
+            "DELETE FROM {lanes} WHERE txn <> {txn}; DELETE FROM {staged} WHERE txn <> {txn} RETURNING relation",
+            lanes = settings.own("lanes"),
+            staged = settings.own("staged"),
+            txn = literal(&txn.0)
         ))
         .await?;
     for relation in staged.into_iter().flatten().flatten() {

@@ -45,8 +45,9 @@ pub(super) async fn set_up(session: &mut Session, settings: &Settings) -> Result
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {owner} (format integer NOT NULL, sink text NOT NULL, tables_in text NOT NULL); \
              CREATE TABLE IF NOT EXISTS {staged} (txn text, name text, relation text NOT NULL, attempt text NOT NULL, \
-               chunks bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0, complete boolean NOT NULL DEFAULT false, \
-               PRIMARY KEY (txn, name)); \
+               rows bigint NOT NULL DEFAULT 0, complete boolean NOT NULL DEFAULT false, PRIMARY KEY (txn, name)); \
+             CREATE TABLE IF NOT EXISTS {lanes} (txn text, name text, attempt text, lane integer, \
+               chunks bigint NOT NULL DEFAULT 0, rows bigint NOT NULL DEFAULT 0, PRIMARY KEY (txn, name, attempt, lane)); \
              CREATE TABLE IF NOT EXISTS {epochs} (txn text PRIMARY KEY, \
                number bigint GENERATED ALWAYS AS IDENTITY, committed_at timestamptz NOT NULL, rows bigint NOT NULL, \
                tables jsonb NOT NULL); \
@@ -57,6 +58,7 @@ pub(super) async fn set_up(session: &mut Session, settings: &Settings) -> Result
              INSERT INTO {owner} SELECT {FORMAT}, {sink}, {tables_in} WHERE NOT EXISTS (SELECT FROM {owner})",
             owner = settings.own("owner"),
             staged = settings.own("staged"),
+            lanes = settings.own("lanes"),
             epochs = settings.own("epochs"),
             tables = settings.own("tables"),
             views = settings.own("views"),

@@ -4,12 +4,15 @@
 //! a connection breaks, a new one tells whether the last chunk arrived, and loading goes on from there;
 //! a load of hours does not begin again, and no row is there twice. A staged table is complete only when its
 //! ledger row says so, with the number of rows.
+//!
+//! Two connections load at once where there is more than one chunk: the server parses rows on one core for
+//! each. Which chunk goes where does not matter; each connection, a lane, counts its own.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use futures::StreamExt as _;
 use throughline_core::{BatchStream, Committable, Context, Error, Result, Table, TxnId};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::encode::{Encoder, HEADER, TRAILER};
 use super::names::{literal, quoted};
@@ -20,8 +23,9 @@ use super::wire::Failure;
 use super::{catalog, evolve, ledger};
 use crate::staging::conform;
 
-/// Bytes of one COPY. Three of them are in memory: being encoded, waiting, being sent.
-const CHUNK: usize = 6 << 20;
+/// Bytes of one COPY. Four of them are in memory: being encoded, waiting, two being sent.
+const CHUNK: usize = 4 << 20;
+const LANES: usize = 2;
 /// Rows that are encoded before the size is looked at: few, since a row may be a megabyte.
 const SLICE: usize = 256;
 /// Batches between the one who computes them and the one who encodes them.
@@ -62,7 +66,7 @@ async fn load(
         }
     };
     let (batches, encoder_in) = mpsc::channel(QUEUE);
-    let (encoder_out, mut chunks) = mpsc::channel(1);
+    let (encoder_out, chunks) = mpsc::channel(1);
     let encoding = tokio::task::spawn_blocking({
         let (table, key) = (plan.table.name.clone(), plan.table.key.clone());
         move || encode(&table, &key, encoder_in, &encoder_out)
@@ -79,20 +83,24 @@ async fn load(
         }
         Ok::<(), Error>(())
     };
-    let mut sender = Sender { settings, ctx, plan, txn, session: Some(session), chunks: 0, rows: 0 };
-    let sending = async {
-        while let Some(chunk) = chunks.recv().await {
-            sender.send(chunk).await?;
-        }
-        Ok::<(), Error>(())
-    };
+    let chunks = Mutex::new(chunks);
+    let mut sessions = [Some(session), None];
+    let mut senders: [Sender; LANES] = std::array::from_fn(|lane| {
+        let session = sessions.get_mut(lane).and_then(Option::take);
+        Sender { settings, ctx, plan, txn, lane, session, chunks: 0, rows: 0 }
+    });
+    let [first, second] = &mut senders;
     // A sender that fails must not wait for rows that never come, nor the other way round.
-    let moved = tokio::try_join!(feeding, sending);
+    let moved = tokio::try_join!(feeding, first.drain(&chunks), second.drain(&chunks));
     drop(chunks);
     let encoded = encoding
         .await
         .map_err(|e| Error::bug(format!("encoding table {} broke off: {e}", plan.table.name)))?;
-    let (session, chunks, rows) = (sender.session.take(), sender.chunks, sender.rows);
+    let session = senders.iter_mut().find_map(|sender| sender.session.take());
+    let sent = Sent {
+        lanes: senders.iter().map(|s| format!("{} {}", s.chunks, s.rows)).collect::<Vec<_>>().join(", "),
+        rows: senders.iter().map(|s| s.rows).sum(),
+    };
     let done = moved.and(encoded);
     let done = match done {
         Ok(replaced) => {
@@ -102,7 +110,7 @@ async fn load(
                     "texts held the character NUL, which PostgreSQL cannot store: it is U+FFFD there"
                 );
             }
-            finish(settings, ctx, plan, txn, session, chunks, rows).await
+            finish(settings, ctx, plan, txn, session, &sent).await
         }
         Err(error) => Err(error),
     };
@@ -115,7 +123,14 @@ async fn load(
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), dropping).await;
         return Err(error);
     }
-    Ok(rows)
+    Ok(sent.rows)
+}
+
+/// What arrived.
+struct Sent {
+    /// Chunks and rows of each lane, as the ledger is asked for them.
+    lanes: String,
+    rows: u64,
 }
 
 /// Turns batches into chunks, on a thread that may work; gives how many texts lost a NUL.
@@ -162,17 +177,20 @@ async fn begin(settings: &Settings, plan: &Plan, txn: &TxnId) -> Result<Session,
     session.begin().await?;
     check_target(&mut session, settings, plan).await?;
     check_readers(&mut session, settings).await?;
-    let (out, staged) = (&plan.out, settings.own("staged"));
+    let (out, staged, lanes) = (&plan.out, settings.own("staged"), settings.own("lanes"));
     let place = settings.own(&out.staged);
     let columns: Vec<String> = plan.columns.iter().map(|(n, k)| format!("{} {k}", quoted(n))).collect();
     let (txn, name) = (literal(&txn.0), literal(&plan.table.name));
     let mut sql = format!(
         "DELETE FROM {staged} WHERE txn = {txn} AND name = {name}; \
-         DROP TABLE IF EXISTS {place}; CREATE TABLE {place} ({}); \
-         INSERT INTO {staged} (txn, name, relation, attempt) VALUES ({txn}, {name}, {}, {});",
-        columns.join(", "),
-        literal(&out.staged),
-        literal(&out.attempt),
+         DELETE FROM {lanes} WHERE txn = {txn} AND name = {name}; \
+         DROP TABLE IF EXISTS {place}; CREATE TABLE {place} ({columns}); \
+         INSERT INTO {staged} (txn, name, relation, attempt) VALUES ({txn}, {name}, {relation}, {attempt}); \
+         INSERT INTO {lanes} (txn, name, attempt, lane) SELECT {txn}, {name}, {attempt}, generate_series(0, {});",
+        LANES - 1,
+        columns = columns.join(", "),
+        relation = literal(&out.staged),
+        attempt = literal(&out.attempt),
     );
     if !plan.table.doc.is_empty() {
         sql.push_str(&format!("COMMENT ON TABLE {place} IS {};", literal(&plan.table.doc)));
@@ -254,6 +272,7 @@ struct Sender<'a> {
     ctx: &'a Context,
     plan: &'a Plan,
     txn: &'a TxnId,
+    lane: usize,
     session: Option<Session>,
     /// Those that arrived.
     chunks: u64,
@@ -261,6 +280,18 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Sends what comes until nothing comes any more.
+    async fn drain(&mut self, chunks: &Mutex<mpsc::Receiver<Chunk>>) -> Result<()> {
+        loop {
+            // The other lane may wait here too; nobody holds it while sending.
+            let next = chunks.lock().await.recv().await;
+            match next {
+                Some(chunk) => self.send(chunk).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     async fn send(&mut self, chunk: Chunk) -> Result<()> {
         let mut backoff = Backoff::default();
         loop {
@@ -283,22 +314,17 @@ impl Sender<'_> {
             Some(session) => session,
             None => self.session.insert(Session::open(self.settings).await?),
         };
-        let (out, staged) = (&self.plan.out, self.settings.own("staged"));
-        let place = format!(
-            "txn = {} AND name = {} AND attempt = {}",
-            literal(&self.txn.0),
-            literal(&self.plan.table.name),
-            literal(&out.attempt)
-        );
+        let (out, lanes) = (&self.plan.out, self.settings.own("lanes"));
+        let place = format!("{} AND lane = {}", place_of(self.plan, self.txn), self.lane);
         session.begin().await?;
         let counted = session
             .run(&format!(
-                "UPDATE {staged} SET chunks = chunks + 1, rows = rows + {} WHERE {place} AND chunks = {}",
+                "UPDATE {lanes} SET chunks = chunks + 1, rows = rows + {} WHERE {place} AND chunks = {}",
                 chunk.rows, self.chunks
             ))
             .await?;
         if counted.touched != 1 {
-            let found = session.value(&format!("SELECT chunks FROM {staged} WHERE {place}")).await?;
+            let found = session.value(&format!("SELECT chunks FROM {lanes} WHERE {place}")).await?;
             session.run("ROLLBACK").await?;
             if found == Some((self.chunks + 1).to_string()) {
                 // It was committed, and the answer was lost.
@@ -334,12 +360,11 @@ async fn finish(
     plan: &mut Plan,
     txn: &TxnId,
     mut session: Option<Session>,
-    chunks: u64,
-    rows: u64,
+    sent: &Sent,
 ) -> Result<()> {
     let mut backoff = Backoff::default();
     loop {
-        let done = unless_stopped(ctx, finish_once(settings, plan, txn, session.take(), chunks, rows)).await;
+        let done = unless_stopped(ctx, finish_once(settings, plan, txn, session.take(), sent)).await;
         match done {
             Ok(keyed) => {
                 plan.out.keyed = keyed;
@@ -355,25 +380,23 @@ async fn finish_once(
     plan: &Plan,
     txn: &TxnId,
     session: Option<Session>,
-    chunks: u64,
-    rows: u64,
+    sent: &Sent,
 ) -> Result<bool, Failure> {
     let mut session = match session {
         Some(session) => session,
         None => Session::open(settings).await?,
     };
     let (out, staged) = (&plan.out, settings.own("staged"));
-    let place = format!(
-        "txn = {} AND name = {} AND attempt = {}",
-        literal(&txn.0),
-        literal(&plan.table.name),
-        literal(&out.attempt)
-    );
+    let place = place_of(plan, txn);
     session.begin().await?;
-    let found = session
-        .value(&format!("SELECT chunks || ' ' || rows FROM {staged} WHERE {place} FOR UPDATE"))
+    let held = session.value(&format!("SELECT attempt FROM {staged} WHERE {place} FOR UPDATE")).await?;
+    let lanes = session
+        .value(&format!(
+            "SELECT string_agg(chunks || ' ' || rows, ', ' ORDER BY lane) FROM {} WHERE {place}",
+            settings.own("lanes")
+        ))
         .await?;
-    if found != Some(format!("{chunks} {rows}")) {
+    if held.is_none() || lanes.as_deref() != Some(&sent.lanes) {
         return Err(taken());
     }
     let relation = catalog::describe(&mut session, &settings.staging, &out.staged).await?;
@@ -383,13 +406,24 @@ async fn finish_once(
     }
     session
         .run(&format!(
-            "ANALYZE {}; UPDATE {staged} SET complete = true WHERE {place}",
-            settings.own(&out.staged)
+            "ANALYZE {}; UPDATE {staged} SET complete = true, rows = {} WHERE {place}",
+            settings.own(&out.staged),
+            sent.rows
         ))
         .await?;
     session.commit().await?;
     session.close().await;
     Ok(keyed)
+}
+
+/// The rows of the ledger that are this attempt's.
+fn place_of(plan: &Plan, txn: &TxnId) -> String {
+    format!(
+        "txn = {} AND name = {} AND attempt = {}",
+        literal(&txn.0),
+        literal(&plan.table.name),
+        literal(&plan.out.attempt)
+    )
 }
 
 /// Makes the primary key where the rows allow one: a key may hold nulls or texts too long for an index.
@@ -439,9 +473,11 @@ pub(super) async fn drop_staged(
         let only = attempt.map_or(String::new(), |a| format!(" AND attempt = {}", literal(a)));
         let found = session
             .rows(&format!(
-                "DELETE FROM {} WHERE txn = {}{only} RETURNING relation",
-                settings.own("staged"),
-                literal(txn)
+                "DELETE FROM {lanes} WHERE txn = {txn}{only}; \
+                 DELETE FROM {staged} WHERE txn = {txn}{only} RETURNING relation",
+                lanes = settings.own("lanes"),
+                staged = settings.own("staged"),
+                txn = literal(txn)
             ))
             .await?;
         for relation in found.into_iter().flatten().flatten() {
