@@ -34,8 +34,11 @@ pub fn logging(verbose: u8) {
 /// Everything that is built in.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    REGISTRY
-        .get_or_init(|| Registry { sources: throughline_connectors::all(), sinks: throughline_sinks::all() })
+    REGISTRY.get_or_init(|| Registry {
+        sources: throughline_connectors::all(),
+        sinks: throughline_sinks::all(),
+        alerters: throughline_sinks::alerters(),
+    })
 }
 
 pub fn load(path: &Path) -> Result<Pipeline, Diagnostics> {

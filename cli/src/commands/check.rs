@@ -44,6 +44,9 @@ pub async fn run(args: &CheckArgs, output: &Output) -> Outcome {
             let guarantee = sink.sink.guarantee().as_str();
             parts.push(offline("sink", &sink.name, &sink.connector, Some(guarantee)));
         }
+        for alert in &pipeline.alerts {
+            parts.push(offline("alert", &alert.name, &alert.connector, None));
+        }
     } else {
         let services = setup::services(&pipeline, false)?.lent;
         setup::stop_on_signal(services.cancel.clone());
@@ -61,6 +64,10 @@ pub async fn run(args: &CheckArgs, output: &Output) -> Outcome {
             let outcome = sink.sink.check(&context(&sink.name)?).await;
             let guarantee = sink.sink.guarantee().as_str();
             parts.push(part("sink", &sink.name, &sink.connector, Some(guarantee), outcome, &mut errors));
+        }
+        for alert in &pipeline.alerts {
+            let outcome = alert.alerter.check(&context(&alert.name)?).await;
+            parts.push(part("alert", &alert.name, &alert.connector, None, outcome, &mut errors));
         }
     }
     let checked = Checked { pipeline: pipeline.name.clone(), parts };

@@ -1,7 +1,7 @@
 //! `throughline connector`
 
 use serde_json::json;
-use throughline_core::{Error, SinkConnector, SourceConnector};
+use throughline_core::{AlertConnector, Error, SinkConnector, SourceConnector};
 
 use super::Outcome;
 use crate::args::{ConnectorArgs, ConnectorCommand};
@@ -22,13 +22,19 @@ fn list(output: &Output) {
         registry.sources.iter().map(|c| json!({ "name": c.name(), "summary": c.summary() })).collect();
     let sinks: Vec<_> =
         registry.sinks.iter().map(|c| json!({ "name": c.name(), "summary": c.summary() })).collect();
-    output.result(&json!({ "sources": sources, "sinks": sinks }), || {
+    let alerts: Vec<_> =
+        registry.alerters.iter().map(|c| json!({ "name": c.name(), "summary": c.summary() })).collect();
+    output.result(&json!({ "sources": sources, "sinks": sinks, "alerts": alerts }), || {
         let mut text = paint(BOLD, "Sources") + "\n";
         for c in &registry.sources {
             text += &format!("  {:<16} {}\n", c.name(), c.summary());
         }
         text += &(paint(BOLD, "Sinks") + "\n");
         for c in &registry.sinks {
+            text += &format!("  {:<16} {}\n", c.name(), c.summary());
+        }
+        text += &(paint(BOLD, "Alerts") + "\n");
+        for c in &registry.alerters {
             text += &format!("  {:<16} {}\n", c.name(), c.summary());
         }
         text
@@ -39,12 +45,14 @@ fn show(name: &str, output: &Output) -> Result<(), Error> {
     let registry = setup::registry();
     let source = registry.sources.iter().find(|c| c.name() == name);
     let sink = registry.sinks.iter().find(|c| c.name() == name);
-    if source.is_none() && sink.is_none() {
+    let alert = registry.alerters.iter().find(|c| c.name() == name);
+    if source.is_none() && sink.is_none() && alert.is_none() {
         let names: Vec<&str> = registry
             .sources
             .iter()
             .map(|c| c.name())
             .chain(registry.sinks.iter().map(|c| c.name()))
+            .chain(registry.alerters.iter().map(|c| c.name()))
             .collect();
         return Err(Error::config(format!("there is no connector {name:?}"))
             .hint(format!("there are {}", names.join(", "))));
@@ -52,10 +60,12 @@ fn show(name: &str, output: &Output) -> Result<(), Error> {
     let value = json!({
         "source": source.map(|c| json!({ "summary": c.summary(), "options": c.schema(), "streams": c.catalog().streams })),
         "sink": sink.map(|c| json!({ "summary": c.summary(), "options": c.schema() })),
+        "alert": alert.map(|c| json!({ "summary": c.summary(), "options": c.schema() })),
     });
     output.result(&value, || {
         source.map(|c| source_text(c.as_ref())).unwrap_or_default()
             + &sink.map(|c| sink_text(c.as_ref())).unwrap_or_default()
+            + &alert.map(|c| alert_text(c.as_ref())).unwrap_or_default()
     });
     Ok(())
 }
@@ -83,6 +93,10 @@ fn source_text(connector: &dyn SourceConnector) -> String {
 
 fn sink_text(connector: &dyn SinkConnector) -> String {
     format!("{}\n\n{}", connector.readme().trim_end(), options_text(&connector.schema()))
+}
+
+fn alert_text(connector: &dyn AlertConnector) -> String {
+    format!("As [[alert]]: {} (docs/alerts.md)\n\n{}", connector.summary(), options_text(&connector.schema()))
 }
 
 fn options_text(schema: &serde_json::Value) -> String {

@@ -5,6 +5,8 @@
 #[path = "../../src/args.rs"]
 #[allow(dead_code)]
 mod args;
+
+mod alerts;
 mod bad_data;
 mod blocks;
 mod command;

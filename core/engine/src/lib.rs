@@ -1,8 +1,10 @@
 //! Floor 3: pipeline files, the run loop and the scheduler.
 //!
-//! A run is told in [`run`]: land ([`land`]), map ([`map`]), attribute, publish ([`publish`]). This crate
+//! A run is told in [`run`]: land ([`land`]), map ([`map`]), attribute, publish ([`publish`]), and tell people
+//! what went wrong ([`alert`]). This crate
 //! knows no vendor and no HTTP.
 
+mod alert;
 pub mod diagnostic;
 pub mod failpoint;
 pub mod forget;

@@ -1,14 +1,15 @@
-//! The connectors and sinks this binary knows, put together by it in one explicit list.
+//! The connectors, sinks and alerters this binary knows, put together by it in one explicit list.
 
-use throughline_core::{SinkConnector, SourceConnector};
+use throughline_core::{AlertConnector, SinkConnector, SourceConnector};
 
 use crate::suggest;
 
-/// Every kind of source and sink, in the order they are listed to people.
+/// Every kind of source, sink and alert, in the order they are listed to people.
 #[derive(Default)]
 pub struct Registry {
     pub sources: Vec<Box<dyn SourceConnector>>,
     pub sinks: Vec<Box<dyn SinkConnector>>,
+    pub alerters: Vec<Box<dyn AlertConnector>>,
 }
 
 impl Registry {
@@ -18,6 +19,10 @@ impl Registry {
 
     pub fn sink(&self, name: &str) -> Option<&dyn SinkConnector> {
         self.sinks.iter().find(|c| c.name() == name).map(AsRef::as_ref)
+    }
+
+    pub fn alerter(&self, name: &str) -> Option<&dyn AlertConnector> {
+        self.alerters.iter().find(|c| c.name() == name).map(AsRef::as_ref)
     }
 
     /// What to tell a person who named a source connector that does not exist.

@@ -4,6 +4,7 @@
 //! canonical tables are in [`canonical`]. This crate knows no vendor, no SQL engine, no database, and
 //! reads neither clock nor network.
 
+pub mod alert;
 pub mod canonical;
 pub mod catalog;
 pub mod connector;
@@ -21,6 +22,7 @@ pub mod time;
 pub mod token;
 pub mod url;
 
+pub use alert::{AlertConnector, AlertMessage, Alerter, DynAlerter, Trouble};
 pub use catalog::{Capabilities, Catalog, ColumnSpec, ColumnType, Restates, StreamSpec};
 pub use connector::{ConfigErrors, Options, SinkConnector, SourceConnector};
 pub use context::{Context, NoteStore, TokenLease, TokenPair, TokenStore};

@@ -1,4 +1,4 @@
-//! `[[source]]` and `[[sink]]`: our own keys, and the connector's options handed on to it.
+//! `[[source]]` and `[[sink]]` (and what `[[alert]]` shares with them): our own keys, and the connector's options handed on to it.
 
 use serde_json::{Map, Value as Json};
 use throughline_core::{ConfigErrors, Mapping, Options};
@@ -121,7 +121,7 @@ pub fn published(transforms: &[String]) -> Vec<&str> {
 }
 
 /// `name`, by default the connector's; from here on messages name the section by it.
-fn name(
+pub(super) fn name(
     section: &Section<'_>,
     what: &str,
     connector: Option<&At<&str>>,
@@ -134,7 +134,7 @@ fn name(
     Some(name.value.to_owned())
 }
 
-fn options(section: &Section<'_>, name: &str, secrets: &Secrets<'_>) -> Options {
+pub(super) fn options(section: &Section<'_>, name: &str, secrets: &Secrets<'_>) -> Options {
     let who = section.who.borrow().clone();
     let value: Map<String, Json> =
         section.rest().map(|(key, value)| (key.to_owned(), secrets.json(&who, value))).collect();
@@ -142,7 +142,7 @@ fn options(section: &Section<'_>, name: &str, secrets: &Secrets<'_>) -> Options 
 }
 
 /// Every required option that is not there: reading them by serde finds only the first.
-fn report_missing(section: &Section<'_>, schema: &Json, given: &Json) {
+pub(super) fn report_missing(section: &Section<'_>, schema: &Json, given: &Json) {
     let required = schema.get("required").and_then(Json::as_array);
     for key in required.into_iter().flatten().filter_map(Json::as_str) {
         if given.get(key).is_none() && section.table.get(key).is_none() {
@@ -151,7 +151,7 @@ fn report_missing(section: &Section<'_>, schema: &Json, given: &Json) {
     }
 }
 
-fn report_options(section: &Section<'_>, who: &str, owner: &Value<'_>, errors: ConfigErrors) {
+pub(super) fn report_options(section: &Section<'_>, who: &str, owner: &Value<'_>, errors: ConfigErrors) {
     if errors.is_empty() {
         section.error(section.span.clone(), "the connector refused these options and did not say why", None);
     }
@@ -161,7 +161,12 @@ fn report_options(section: &Section<'_>, who: &str, owner: &Value<'_>, errors: C
 }
 
 /// A list of names out of those that exist, each at most once.
-fn choose(section: &Section<'_>, list: At<Vec<At<&str>>>, known: &[&str], what: &str) -> Vec<String> {
+pub(super) fn choose(
+    section: &Section<'_>,
+    list: At<Vec<At<&str>>>,
+    known: &[&str],
+    what: &str,
+) -> Vec<String> {
     let mut chosen: Vec<String> = Vec::new();
     if list.value.is_empty() {
         section.error(

@@ -7,6 +7,7 @@
 //!
 //! The reference of every key is docs/pipeline-file.md; [`schema::schema`] is the same for editors.
 
+mod alert;
 mod attribution;
 mod document;
 mod endpoint;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use throughline_core::{DynSink, DynSource, Place, Redactor};
 
+pub use alert::{AlertEntry, CODES as ALERT_CODES};
 pub use plan::check_sql;
 pub use receiver::{HookSettings, LimitSettings, ReceiverSettings, SiteSettings, TlsSettings, VerifyKind};
 pub use schema::schema;
@@ -68,6 +70,7 @@ pub struct Pipeline {
     /// In the order they must run: each after all it reads.
     pub transforms: Vec<Transform>,
     pub sinks: Vec<SinkEntry>,
+    pub alerts: Vec<AlertEntry>,
     pub tests: Vec<TestCase>,
     /// Knows every secret that was resolved, to keep it out of logs and cassettes.
     pub redactor: Redactor,
@@ -200,6 +203,7 @@ fn read(
     let attribution = attribution::read(top.value("attribution"), &secrets);
     let transforms = transform::read(&top, base_dir);
     let sinks = endpoint::sinks(&top, registry, &secrets, &transforms.names);
+    let alerts = alert::read(&top, registry, &secrets);
     let tests = test_case::read(&top, &transforms.names);
     top.finish();
     let mut files = secrets.files();
@@ -222,6 +226,7 @@ fn read(
         attribution: attribution?,
         transforms: transforms.list,
         sinks,
+        alerts,
         tests,
         redactor: redactor.clone(),
         files,

@@ -16,9 +16,12 @@ pub fn schema(registry: &Registry) -> Json {
         registry.sources.iter().map(|c| (c.name(), c.summary(), c.schema())).collect();
     let sinks: Vec<(&str, &str, Json)> =
         registry.sinks.iter().map(|c| (c.name(), c.summary(), c.schema())).collect();
+    let alerters: Vec<(&str, &str, Json)> =
+        registry.alerters.iter().map(|c| (c.name(), c.summary(), c.schema())).collect();
     let attribution = schemars::schema_for!(throughline_attribution::Settings).to_value();
     let source = endpoint("source", source_keys(), sources, &mut defs);
     let sink = endpoint("sink", sink_keys(), sinks, &mut defs);
+    let alert = endpoint("alert", alert_keys(), alerters, &mut defs);
     let attribution = adopt("attribution", attribution, &mut defs);
     let receiver = adopt("receiver", schemars::schema_for!(super::ReceiverSettings).to_value(), &mut defs);
     let http = adopt("http", schemars::schema_for!(super::HttpSettings).to_value(), &mut defs);
@@ -38,6 +41,7 @@ pub fn schema(registry: &Registry) -> Json {
             "attribution": attribution,
             "transform": { "type": "array", "items": transform(), "description": "SQL of your own, one SELECT each." },
             "sink": { "type": "array", "items": sink, "description": "Where the tables go." },
+            "alert": { "type": "array", "items": alert, "description": "Whom to tell when something is wrong." },
             "test": { "type": "array", "items": test(), "description": "Rows in, rows expected: run by `throughline test`." },
         },
         "$defs": defs,
@@ -118,6 +122,16 @@ fn sink_keys() -> Json {
     })
 }
 
+fn alert_keys() -> Json {
+    let span = json!({ "type": "string", "pattern": "^\\s*([0-9]+[smhd]\\s*)+$" });
+    json!({
+        "name": text("Default: the connector's name."),
+        "on": { "type": "array", "minItems": 1, "items": { "enum": super::ALERT_CODES }, "description": "What to tell; default: all of it." },
+        "repeat_after": duration("What lasts is told again after so long.", "12h"),
+        "fresh": { "type": "object", "additionalProperties": span, "description": "Sources of data_quality_daily, and how old their newest record may be." },
+    })
+}
+
 fn secret(doc: &str) -> Json {
     let mut schema = schemars::schema_for!(throughline_core::Secret).to_value();
     if let Some(object) = schema.as_object_mut() {
@@ -160,7 +174,7 @@ fn test() -> Json {
     )
 }
 
-/// `[[source]]` or `[[sink]]`: our keys, and by connector its own.
+/// `[[source]]`, `[[sink]]` or `[[alert]]`: our keys, and by connector its own.
 fn endpoint(what: &str, own: Json, kinds: Vec<(&str, &str, Json)>, defs: &mut Map<String, Json>) -> Json {
     let mut arms = Vec::new();
     let mut names = Vec::new();

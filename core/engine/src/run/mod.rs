@@ -32,6 +32,7 @@ pub use stored::{LastEpoch, last_epoch};
 use tables::compute;
 pub use tables::sql_engine;
 
+use crate::alert;
 use crate::failpoint;
 use crate::forget::{self, Marks};
 use crate::pipeline::Pipeline;
@@ -76,7 +77,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
     let store = Store::open(pipeline.state_dir.join(throughline_store::STATE_FILE))?;
     let started_at_us = services.clock.now_us();
     let _lock = store.lock_pipeline(&pipeline.name, started_at_us)?;
-    store.mark_crashed(&pipeline.name, started_at_us).await?;
+    let crashed = store.mark_crashed(&pipeline.name, started_at_us).await?;
     let run = store
         .begin_run(NewRun {
             pipeline: pipeline.name.clone(),
@@ -143,6 +144,9 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
     }
     report.elapsed_ms = begun.elapsed().as_millis() as u64;
     job.clean()?;
+    if !options.dry_run {
+        alert::tell(pipeline, services, &store, &crashed, &mut report).await;
+    }
     store
         .finish_run(
             run,

@@ -15,6 +15,7 @@ use throughline_engine::registry::Registry;
 pub fn registry() -> Registry {
     Registry {
         sources: vec![Box::new(Crm), Box::new(Files)],
+        alerters: Vec::new(),
         sinks: vec![Box::new(Folder { name: "parquet" }), Box::new(Folder { name: "csv" })],
     }
 }
