@@ -15,6 +15,7 @@ from measure import RELEASE, ROOT, company, machine, run, throughline
 LEADS = int(os.environ.get("LEADS", 1_000_000))
 VISITS = int(os.environ.get("VISITS", 200_000))
 MEMORY = os.environ.get("MEMORY", "100MB")
+SCALES = [int(n) for n in os.environ.get("SCALES", "1000000,10000000").split(",")]
 
 PIPELINE = """
 [pipeline]
@@ -177,6 +178,39 @@ def step_seconds(epoch):
     return spans
 
 
+def scale():
+    """Each number of visits by a fresh process; DuckDB's steps read what ours kept."""
+    attribute = RELEASE / "examples" / "attribute"
+    models = ["first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay", "markov", "shapley"]
+    for visits in SCALES:
+        says(f"== {visits} generated visits (core/attribution/examples/attribute.rs), 1 GiB")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            settings = folder / "settings.json"
+            settings.write_text(json.dumps({"models": models}))
+            subprocess.run([attribute, "generate", folder, str(visits)], check=True, capture_output=True)
+            for title, arguments in ("six rule models", []), ("with markov and shapley", [settings]):
+                says(f"{title}: {attributed([attribute, 'run', folder, '1024', '2', *arguments], folder, visits)}")
+            kept = run([attribute, "run", folder, "1024", "2"], folder, env={"KEEP_STEPS": "1"})
+            if kept.code != 0:
+                raise SystemExit(kept.stderr)
+            # The instant of attribute.rs: the 200th day.
+            now_us = 1_782_864_000_000_000 + 200 * 86_400_000_000
+            compare = run([sys.executable, ROOT / "tools" / "portable.py", folder, str(now_us)], folder)
+            says((compare.stdout + compare.stderr).strip())
+            if compare.code != 0:
+                raise SystemExit(compare.code)
+
+
+def attributed(command, folder, visits):
+    ran = run(command, folder)
+    if ran.code != 0:
+        raise SystemExit(ran.stderr)
+    told = json.loads(ran.stdout.strip().splitlines()[-1])
+    return (f"{told['cpu_s']:.1f} CPU s, {told['wall_s']:.1f} s, {visits / told['cpu_s']:.0f} visits per CPU-second,"
+            f" peak {ran.all.peak_mb:.0f} MB")
+
+
 def markov():
     says("== Markov attribution against ChannelAttribution (tools/markov.py)")
     compared = run([sys.executable, ROOT / "tools" / "markov.py", "--no-machine"], ROOT)
@@ -203,12 +237,13 @@ PARTS = {
     "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
     "land-all": lambda: land("", f"amoCRM with {LEADS} leads, all streams at once"),
     "attribution": attribution,
+    "scale": scale,
     "markov": markov,
     "receive": receive,
     "receive-memory": receive_memory,
 }
 # Minutes of waiting: only when named.
-LONG = {"receive-memory"}
+LONG = {"receive-memory", "scale"}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or [part for part in PARTS if part not in LONG]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures, never judges: prints figures of this machine, in one go. docs/performance.md says what they mean.
-#   LEADS=1000000 VISITS=200000 sh tools/bench.sh [columns] [land] [land-all] [attribution] [markov] [receive]
+#   LEADS=1000000 VISITS=200000 sh tools/bench.sh [columns] [land] [land-all] [attribution] [scale] [markov] [receive]
 set -eu
 cd "$(dirname "$0")/.."
 # In one go, so that nothing is built with two sets of features.

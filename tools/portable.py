@@ -1,13 +1,14 @@
 """Runs the portable attribution steps on DuckDB over what Throughline left on disk, and compares.
 
-    python tools/portable.py STATE/PIPELINE/tables/EPOCH      (a run with default [attribution], in RUB)
+    python tools/portable.py STATE/PIPELINE/tables/EPOCH [NOW_US [MEMORY]]    (default [attribution], in RUB)
 
 Every step gets the inputs our engine had, so that one difference does not show up twice. Compared are the row
-count and, column by column, an order-free checksum; floats to 9 digits. Prints the time of the steps on both.
+count and, column by column, an order-free checksum; floats to 9 digits. Prints what the steps took DuckDB.
 The steps' SQL is taken as it is. What the steps stand on (views over canonical tables, lists of the settings) is
 written anew here, in DuckDB's own words.
 """
 
+import os
 import re
 import sys
 import tempfile
@@ -200,32 +201,23 @@ def checksum(db, relation, columns):
     return db.sql(f"SELECT count(*), sum(CAST(hash({', '.join(exact)}) AS HUGEINT)), {', '.join(sums)} FROM {relation}").fetchall()[0]
 
 
-def finished(folder):
-    return max((f.stat().st_mtime for f in folder.glob("*.parquet")), default=0.0)
-
-
-def seconds_of(epoch):
-    """Seconds each step took in our engine, told by the times of its files; the last of a name counts."""
-    before = max((finished(f) for f in (epoch / "canonical").glob("*/*")), default=0.0)
-    seconds = {}
-    for folder in sorted((epoch / "attribution").iterdir()):
-        at = finished(folder)
-        seconds[folder.name[4:]] = at - before
-        before = at
-    return seconds
+def used():
+    times = os.times()
+    return times.user + times.system
 
 
 def main():
     epoch = Path(sys.argv[1])
-    db = duckdb.connect(config={"threads": 2})
+    memory = sys.argv[3] if len(sys.argv) > 3 else "1GB"
+    db = duckdb.connect(config={"threads": 2, "memory_limit": memory, "preserve_insertion_order": False})
     db.execute("SET TimeZone = 'UTC'")
     bind_canonical(epoch, db)
     bind_settings(epoch, db)
     params = default_params(epoch, db)
-    taken = seconds_of(epoch)
     for folder in sorted((epoch / "attribution").iterdir()):
         db.execute(f"CREATE OR REPLACE VIEW {folder.name[4:]} AS SELECT * FROM {parquet(folder)}")
-    same, differ, left_out, theirs_s, ours_s, rows = 0, [], [], 0.0, 0.0, 0
+    slow = []
+    same, differ, left_out, wall_s, cpu_s, rows = 0, [], [], 0.0, 0.0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for name, file, is_view in steps():
             sql = (STEPS / file).read_text()
@@ -241,14 +233,15 @@ def main():
                 left_out.append(name)  # It lists what the settings hold, not what is computed.
                 continue
             out = Path(scratch) / f"{name}.parquet"
-            begun = time.monotonic()
+            begun, cpu = time.monotonic(), used()
             try:
                 db.execute(f"COPY ({sql}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
             except duckdb.Error as error:
                 differ.append(f"{name}: DuckDB refuses it: {str(error).splitlines()[0]}")
                 continue
-            theirs_s += time.monotonic() - begun
-            ours_s += taken[name]
+            wall_s += time.monotonic() - begun
+            cpu_s += used() - cpu
+            slow.append((used() - cpu, name))
             described = db.sql(f"DESCRIBE SELECT * FROM {parquet(folder)}").fetchall()
             normal = ", ".join(ours(row[1], row[0]) for row in described)
             columns = [(r[0], r[1]) for r in db.sql(f"DESCRIBE SELECT {normal} FROM {parquet(folder)}").fetchall()]
@@ -264,8 +257,8 @@ def main():
           f" {len(differ)} differ, not compared: {', '.join(left_out) or 'none'}")
     for line in differ:
         print(f"  DIFFERS {line}")
-    print(f"  these steps, Parquet to Parquet: ours {ours_s:.2f} s (planning and durable writes included),"
-          f" DuckDB {theirs_s:.2f} s: {ours_s / max(theirs_s, 1e-9):.1f} times as long")
+    print(f"  these steps on DuckDB, Parquet to Parquet: {cpu_s:.1f} CPU s, {wall_s:.1f} s (memory_limit {memory})")
+    print("  most: " + ", ".join(f"{name} {s:.1f}" for s, name in sorted(slow, reverse=True)[:8]))
     return 1 if differ else 0
 
 
