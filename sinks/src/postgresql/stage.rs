@@ -101,8 +101,9 @@ async fn load(
         lanes: senders.iter().map(|s| format!("{} {}", s.chunks, s.rows)).collect::<Vec<_>>().join(", "),
         rows: senders.iter().map(|s| s.rows).sum(),
     };
-    let done = moved.and(encoded);
-    let done = match done {
+    // With what they were at when another failed: the server undoes that, and gives its locks back.
+    drop(senders);
+    let done = match moved.and(encoded) {
         Ok(replaced) => {
             if replaced > 0 {
                 tracing::warn!(
@@ -112,7 +113,10 @@ async fn load(
             }
             finish(settings, ctx, plan, txn, session, &sent).await
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            drop(session);
+            Err(error)
+        }
     };
     if let Err(error) = done {
         // What cannot be dropped now is dropped by the next try or the abort.
