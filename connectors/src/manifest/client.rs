@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
-use throughline_core::http::{Account, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
+use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
 use throughline_core::{Context, Error, ErrorKind, Result, Secret};
 
 use super::oauth::Tokens;
@@ -24,10 +24,17 @@ pub(crate) struct Connection {
     /// The way to sign in.
     auth: Option<usize>,
     tokens: Tokens,
+    run: Mutex<Option<(Weak<dyn HttpClient>, Arc<Run>)>>,
+}
+
+/// What one run has learnt of the vendor. A source may live on, run after run: what stopped one must not stop the
+/// next.
+#[derive(Default)]
+struct Run {
     /// Statuses seen so far, for rules with `after_status`.
-    seen: Arc<Mutex<BTreeSet<u16>>>,
+    seen: Mutex<BTreeSet<u16>>,
     /// A rule said stop: why nothing is asked any more.
-    stopped: Arc<Mutex<Option<Arc<Error>>>>,
+    stopped: Mutex<Option<Arc<Error>>>,
     /// What was looked up, in the order of the plan's lookups.
     looked_up: Vec<tokio::sync::OnceCell<Value>>,
 }
@@ -65,15 +72,21 @@ impl Connection {
             .auth
             .iter()
             .position(|a| a.spec.when.as_ref().is_none_or(|w| given.get(w).is_some_and(|v| !v.is_null())));
-        let looked_up = plan.lookups.iter().map(|_| tokio::sync::OnceCell::new()).collect();
-        Self {
-            plan,
-            given,
-            auth,
-            tokens: Tokens::default(),
-            seen: Arc::default(),
-            stopped: Arc::default(),
-            looked_up,
+        Self { plan, given, auth, tokens: Tokens::default(), run: Mutex::default() }
+    }
+
+    /// What this run has learnt: every run has an HTTP client of its own.
+    fn run(&self, ctx: &Context) -> Arc<Run> {
+        let client = Arc::downgrade(&ctx.http);
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*run {
+            Some((of, known)) if of.ptr_eq(&client) => known.clone(),
+            _ => {
+                let looked_up = self.plan.lookups.iter().map(|_| tokio::sync::OnceCell::new()).collect();
+                let new = Arc::new(Run { looked_up, ..Run::default() });
+                *run = Some((client, new.clone()));
+                new
+            }
         }
     }
 
@@ -84,10 +97,6 @@ impl Connection {
         }
         if name == "base_url" {
             return self.plan.base_url.text(&|name| self.value(name)).map(Value::String);
-        }
-        if let Some(name) = name.strip_prefix("lookup.") {
-            let index = self.plan.lookups.iter().position(|l| l.name == name)?;
-            return self.looked_up.get(index)?.get().cloned();
         }
         let kept = name.strip_prefix("token.")?;
         self.tokens.cached().and_then(|pair| pair.extra.get("kept")?.get(kept).cloned())
@@ -138,18 +147,25 @@ impl Connection {
     /// Asks, with credentials. `scope` adds the stream's placeholders. What the request needs to have
     /// looked up is asked for before, once.
     pub async fn ask(&self, ctx: &Context, request: &Request, scope: Scope<'_>) -> Result<Outcome> {
+        let run = self.run(ctx);
+        let mut found = Vec::with_capacity(request.lookups.len());
         for index in &request.lookups {
-            self.look_up(ctx, *index).await?;
+            found.push(self.look_up(ctx, &run, *index).await?);
         }
-        self.ask_now(ctx, request, scope).await
+        let all = |name: &str| match name.strip_prefix("lookup.") {
+            None => scope(name),
+            Some(name) => found.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
+        };
+        self.ask_now(ctx, &run, request, &all).await
     }
 
-    async fn look_up(&self, ctx: &Context, index: usize) -> Result<()> {
-        let (Some(plan), Some(cell)) = (self.plan.lookups.get(index), self.looked_up.get(index)) else {
+    /// Name and value of a lookup.
+    async fn look_up(&self, ctx: &Context, run: &Arc<Run>, index: usize) -> Result<(&str, Value)> {
+        let (Some(plan), Some(cell)) = (self.plan.lookups.get(index), run.looked_up.get(index)) else {
             return Err(Error::bug("a lookup that is not in the plan"));
         };
         let asked = || async {
-            let found = match self.ask_now(ctx, &plan.request, &|_| None).await? {
+            let found = match self.ask_now(ctx, run, &plan.request, &|_| None).await? {
                 Outcome::Answer(answer) if !answer.empty => plan.path.all(&answer.body)?,
                 _ => Vec::new(),
             };
@@ -159,14 +175,20 @@ impl Connection {
             }
             Ok(Value::from(found))
         };
-        cell.get_or_try_init(asked).await.map(drop)
+        cell.get_or_try_init(asked).await.map(|value| (plan.name.as_str(), value.clone()))
     }
 
-    async fn ask_now(&self, ctx: &Context, request: &Request, scope: Scope<'_>) -> Result<Outcome> {
+    async fn ask_now(
+        &self,
+        ctx: &Context,
+        run: &Arc<Run>,
+        request: &Request,
+        scope: Scope<'_>,
+    ) -> Result<Outcome> {
         let mut refused: Option<Secret> = None;
         loop {
             ctx.check_cancelled()?;
-            if let Some(error) = &*self.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(error) = &*run.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
                 return Err(copy(error));
             }
             let pair = match self.oauth() {
@@ -176,7 +198,7 @@ impl Connection {
             let mut http = self.request(request, scope)?;
             self.sign(&mut http, pair.as_ref().map(|p| p.access.expose()))?;
             let found = Arc::new(Found::default());
-            http.judge = Some(self.judge(&found, ctx));
+            http.judge = Some(self.judge(&found, run, ctx));
             let renew = |found: &Found| pair.is_some() && found.renew.load(Ordering::SeqCst);
             match ctx.http.send(http).await {
                 Ok(response) => {
@@ -191,7 +213,7 @@ impl Connection {
                 Err(_) if renew(&found) && refused.is_none() => refused = pair.map(|p| p.access),
                 Err(error) => {
                     if let Some(stop) = found.stop.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+                        *run.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
                     }
                     return Err(error);
                 }
@@ -303,13 +325,13 @@ impl Connection {
         Ok(())
     }
 
-    fn judge(&self, found: &Arc<Found>, ctx: &Context) -> Judge {
-        let (plan, seen, found) = (self.plan.clone(), self.seen.clone(), found.clone());
+    fn judge(&self, found: &Arc<Found>, run: &Arc<Run>, ctx: &Context) -> Judge {
+        let (plan, run, found) = (self.plan.clone(), run.clone(), found.clone());
         let clock = ctx.clock.clone();
         let renews = self.oauth().is_some();
         Arc::new(move |head, body| {
             let before = {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = run.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = seen.clone();
                 seen.insert(head.status);
                 before

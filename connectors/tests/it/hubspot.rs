@@ -275,6 +275,10 @@ async fn limits_are_waited_for_and_the_day_ends() {
     let error = read(&world, &source, request("contacts", None)).await.error.unwrap();
     assert!(error.to_string().contains("daily limit"), "{error}");
     assert_eq!(company.server.stats.snapshot().total, asked);
+    // The next run, of a scheduler that keeps the source, asks again.
+    let error = read(&World::new(), &source, request("contacts", None)).await.error.unwrap();
+    assert!(error.to_string().contains("daily limit"), "{error}");
+    assert_eq!(company.server.stats.snapshot().total, asked + 1);
 
     // By the client's own clock it never asks faster than HubSpot allows.
     let company = self::company(1_500).await;
