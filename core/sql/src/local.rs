@@ -83,20 +83,30 @@ impl Failure {
     }
 }
 
-#[derive(Clone, Copy)]
+/// How a query is tried: hash joins hold one side in memory and cannot spill; sorted ones can, at the price of
+/// sorting both sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Joins {
     Hashed,
     Sorted,
+    /// With a few rows in a batch: of a plan with dozens of sorts, each must have room for its first batches.
+    SortedInSmallBatches,
 }
 
-/// Hash joins hold one side in memory and cannot spill; sorted ones can, at the price of sorting
-/// both. So a query that ran out of memory is tried once more with sorted joins.
-fn wants_sorted<T>(step: &str, done: &Result<T, Failure>) -> bool {
-    let exhausted = done.as_ref().is_err_and(Failure::exhausted);
-    if exhausted {
-        tracing::debug!(step, "out of memory: once more with sorted joins");
+const SMALL_BATCH: usize = 128;
+
+/// The way that is left to a query which ran out of memory.
+fn thriftier<T>(step: &str, joins: Joins, done: &Result<T, Failure>) -> Option<Joins> {
+    if !done.as_ref().is_err_and(Failure::exhausted) {
+        return None;
     }
-    exhausted
+    let next = match joins {
+        Joins::Hashed => Joins::Sorted,
+        Joins::Sorted => Joins::SortedInSmallBatches,
+        Joins::SortedInSmallBatches => return None,
+    };
+    tracing::debug!(step, "out of memory: once more with sorted joins");
+    Some(next)
 }
 
 impl LocalEngine {
@@ -172,12 +182,20 @@ impl LocalEngine {
 
     fn state(&self, joins: Joins) -> SessionState {
         let mut state = self.ctx.state();
-        if matches!(joins, Joins::Sorted) {
+        if joins != Joins::Hashed {
             let config = state.config_mut();
             let settings = config.options_mut();
             settings.optimizer.prefer_hash_join = false;
             // With one partition DataFusion only knows hash joins.
             settings.execution.target_partitions = settings.execution.target_partitions.max(2);
+        }
+        if joins == Joins::SortedInSmallBatches {
+            let rows = SMALL_BATCH.min(state.config().batch_size());
+            let config = state.config_mut();
+            *config = config.clone().with_batch_size(rows);
+            let settings = config.options_mut();
+            settings.execution.sort_spill_reservation_bytes =
+                (64 << 10).min(settings.execution.sort_spill_reservation_bytes);
         }
         state
     }
@@ -269,10 +287,14 @@ impl SqlEngine for LocalEngine {
         folder: &Path,
     ) -> Result<Written> {
         let plan = self.step_plan(step, select, params).await?;
-        let mut written = self.write_once(&plan, Joins::Hashed, folder).await;
-        if wants_sorted(step, &written) {
-            written = self.write_once(&plan, Joins::Sorted, folder).await;
-        }
+        let mut joins = Joins::Hashed;
+        let written = loop {
+            let tried = self.write_once(&plan, joins, folder).await;
+            match thriftier(step, joins, &tried) {
+                Some(next) => joins = next,
+                None => break tried,
+            }
+        };
         written.map_err(|e| e.into_error().with("step", step))
     }
 
@@ -284,20 +306,28 @@ impl SqlEngine for LocalEngine {
         folder: &Path,
     ) -> Result<TableRef> {
         let plan = self.step_plan(step, select, params).await?;
-        let mut held = self.hold_once(&plan, Joins::Hashed, folder).await;
-        if wants_sorted(step, &held) {
-            held = self.hold_once(&plan, Joins::Sorted, folder).await;
-        }
+        let mut joins = Joins::Hashed;
+        let held = loop {
+            let tried = self.hold_once(&plan, joins, folder).await;
+            match thriftier(step, joins, &tried) {
+                Some(next) => joins = next,
+                None => break tried,
+            }
+        };
         held.map_err(|e| e.into_error().with("step", step))
     }
 
     async fn read(&self, select: &str, params: &[(String, Param)]) -> Result<BatchStream> {
         let plan = self.plan(select, params).await?;
         let plan = self.checked(plan, select)?;
-        let mut started = self.start(&plan, Joins::Hashed).await;
-        if wants_sorted("(read)", &started) {
-            started = self.start(&plan, Joins::Sorted).await;
-        }
+        let mut joins = Joins::Hashed;
+        let started = loop {
+            let tried = self.start(&plan, joins).await;
+            match thriftier("(read)", joins, &tried) {
+                Some(next) => joins = next,
+                None => break tried,
+            }
+        };
         let Started { schema, first, stream } = started.map_err(Failure::into_error)?;
         let rest = stream.map_err(|e| error::running(&e));
         let all = futures::stream::iter(first.map(Ok)).chain(rest);

@@ -74,6 +74,25 @@ async fn sort_aggregate_and_join_spill_under_a_tiny_limit() {
     assert!(left.is_empty(), "spill files stayed: {left:?}");
 }
 
+/// Two sorts a join and a thread: even the first batches of wide rows are more than the limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_of_many_joins_fits_into_little_memory() {
+    let lab = lab_with(32 << 20, 2);
+    let rows: Vec<i64> = (0..30_000).collect();
+    let texts: Vec<String> = rows.iter().map(|id| format!("{id:0300}")).collect();
+    let wide =
+        batch(vec![("id", Arc::new(Int64Array::from(rows))), ("word", Arc::new(StringArray::from(texts)))]);
+    let files = vec![lab.file("wide.parquet", &wide)];
+    lab.engine.bind("wide", &TableRef::Parquet { files, schema: wide.schema() }).await.unwrap();
+    let words: Vec<String> = (0..9).map(|n| format!("t{n}.word AS w{n}")).collect();
+    let joins: Vec<String> =
+        (1..9).map(|n| format!("JOIN wide t{n} ON t{n}.id = (t{}.id * 7) % 30000", n - 1)).collect();
+    let select = format!("SELECT t0.id, {} FROM wide t0 {}", words.join(", "), joins.join(" "));
+    step(&lab, "many", &select).await;
+    let counts = lab.lines("SELECT count(*), count(DISTINCT id), count(DISTINCT w8) FROM many").await;
+    assert_eq!(counts, ["30000 | 30000 | 30000"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_spill_says_which_setting_helps() {
     let lab = lab_with(2 << 20, 2);
