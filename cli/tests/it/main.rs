@@ -12,6 +12,7 @@ mod blocks;
 mod command;
 mod connectors_page;
 mod crash;
+mod direct;
 mod docs;
 mod faults;
 mod floors;

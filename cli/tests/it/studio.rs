@@ -229,6 +229,7 @@ impl Studio {
         let mut command = throughline(folder, args);
         command
             .env("METRICA_TOKEN", company::metrika::requests::TOKEN)
+            .env("DIRECT_TOKEN", company::direct::TOKEN)
             .env("WHATSAPP_SECRET", company::whatsapp::APP_SECRET)
             .env("AMOCRM_TOKEN", company::amocrm::auth::LONG_LIVED)
             .env("AMOCRM_SECRET", company::amocrm::auth::CLIENT_SECRET)

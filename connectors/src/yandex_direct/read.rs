@@ -121,7 +121,9 @@ impl Reader {
             None => from,
             Some(done) => {
                 let usual = self.settings.restate_days;
-                let back = if *weekly { usual.max(self.settings.weekly_restate_days) } else { usual };
+                // A first read that broke off only goes on.
+                let long = if state.weekly_on.is_some() { self.settings.weekly_restate_days } else { 0 };
+                let back = if *weekly { usual.max(long) } else { usual };
                 done.min(today).checked_sub_days(Count::new(back.into())).unwrap_or(done).max(from)
             }
         };
