@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
-use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
+use throughline_core::http::{Account, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
 use throughline_core::{Context, Error, ErrorKind, Result, Secret};
 
 use super::oauth::Tokens;
 use super::options::Given;
 use super::plan::{Plan, Request, Rule};
+use super::run::Run;
 use super::spec::{Action, AuthKind, Encoding};
 use super::template::{Scope, as_text};
 
@@ -24,19 +25,7 @@ pub(crate) struct Connection {
     /// The way to sign in.
     auth: Option<usize>,
     tokens: Tokens,
-    run: Mutex<Option<(Weak<dyn HttpClient>, Arc<Run>)>>,
-}
-
-/// What one run has learnt of the vendor. A source may live on, run after run: what stopped one must not stop the
-/// next.
-#[derive(Default)]
-struct Run {
-    /// Statuses seen so far, for rules with `after_status`.
-    seen: Mutex<BTreeSet<u16>>,
-    /// A rule said stop: why nothing is asked any more.
-    stopped: Mutex<Option<Arc<Error>>>,
-    /// What was looked up, in the order of the plan's lookups.
-    looked_up: Vec<tokio::sync::OnceCell<Value>>,
+    pub(super) run: Mutex<Option<Arc<Run>>>,
 }
 
 /// A good answer.
@@ -73,21 +62,6 @@ impl Connection {
             .iter()
             .position(|a| a.spec.when.as_ref().is_none_or(|w| given.get(w).is_some_and(|v| !v.is_null())));
         Self { plan, given, auth, tokens: Tokens::default(), run: Mutex::default() }
-    }
-
-    /// What this run has learnt: every run has an HTTP client of its own.
-    fn run(&self, ctx: &Context) -> Arc<Run> {
-        let client = Arc::downgrade(&ctx.http);
-        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*run {
-            Some((of, known)) if of.ptr_eq(&client) => known.clone(),
-            _ => {
-                let looked_up = self.plan.lookups.iter().map(|_| tokio::sync::OnceCell::new()).collect();
-                let new = Arc::new(Run { looked_up, ..Run::default() });
-                *run = Some((client, new.clone()));
-                new
-            }
-        }
     }
 
     /// Options, `base_url` and what came with the token.
@@ -159,26 +133,7 @@ impl Connection {
         self.ask_now(ctx, &run, request, &all).await
     }
 
-    /// Name and value of a lookup.
-    async fn look_up(&self, ctx: &Context, run: &Arc<Run>, index: usize) -> Result<(&str, Value)> {
-        let (Some(plan), Some(cell)) = (self.plan.lookups.get(index), run.looked_up.get(index)) else {
-            return Err(Error::bug("a lookup that is not in the plan"));
-        };
-        let asked = || async {
-            let found = match self.ask_now(ctx, run, &plan.request, &|_| None).await? {
-                Outcome::Answer(answer) if !answer.empty => plan.path.all(&answer.body)?,
-                _ => Vec::new(),
-            };
-            if found.is_empty() {
-                let what = format!("the lookup {:?} found nothing at {:?}", plan.name, plan.path.to_string());
-                return Err(Error::protocol(what).hint("what is asked with it would be asked for nothing"));
-            }
-            Ok(Value::from(found))
-        };
-        cell.get_or_try_init(asked).await.map(|value| (plan.name.as_str(), value.clone()))
-    }
-
-    async fn ask_now(
+    pub(super) async fn ask_now(
         &self,
         ctx: &Context,
         run: &Arc<Run>,

@@ -13,6 +13,7 @@ mod plan;
 mod problems;
 mod reader;
 pub mod rest;
+mod run;
 mod source;
 pub mod spec;
 mod state;
