@@ -59,14 +59,14 @@ impl Reader {
             Some(window) => self.days_of(window, yesterday),
             None => self.due(&mut state, today, yesterday, &mut weekly).await?,
         };
-        let mut spans = span.map(|s| chunks(s, self.settings.request_days)).unwrap_or_default();
+        let mut spans = span.map(|s| s.chunks(self.settings.request_days)).unwrap_or_default();
         spans.reverse();
         while let Some(days) = spans.pop() {
             let last = spans.is_empty();
             if self.window(days, &mut state, backfill, (weekly && last).then_some(today)).await? {
                 continue;
             }
-            let (early, late) = halves(days);
+            let (early, late) = days.halves();
             self.notice(
                 "report_split",
                 format!("the report of {days} is too large; its days are asked for in two"),
@@ -361,45 +361,13 @@ fn kept_from(today: NaiveDate) -> NaiveDate {
     month.checked_sub_months(Months::new(36)).unwrap_or(month)
 }
 
-/// A span in pieces of at most `most` days.
-fn chunks(span: Days, most: u32) -> Vec<Days> {
-    let mut pieces = Vec::new();
-    let mut first = Some(span.first);
-    while let Some(from) = first.filter(|f| *f <= span.last) {
-        let last = from
-            .checked_add_days(Count::new(u64::from(most.max(1)) - 1))
-            .map_or(span.last, |l| l.min(span.last));
-        pieces.push(Days { first: from, last });
-        first = last.succ_opt();
-    }
-    pieces
-}
-
-/// Two spans of about the same length; the span has two days at least.
-fn halves(span: Days) -> (Days, Days) {
-    let half = (span.last - span.first).num_days().unsigned_abs() / 2;
-    let middle = span.first.checked_add_days(Count::new(half)).unwrap_or(span.first);
-    let after = middle.succ_opt().unwrap_or(span.last);
-    (Days { first: span.first, last: middle }, Days { first: after, last: span.last })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn days(first: u32, last: u32) -> Days {
-        let day = |d| NaiveDate::from_ymd_opt(2026, 9, d).unwrap();
-        Days { first: day(first), last: day(last) }
-    }
-
     #[test]
-    fn spans_are_cut_without_gap_or_overlap() {
-        assert_eq!(chunks(days(1, 7), 3), [days(1, 3), days(4, 6), days(7, 7)]);
-        assert_eq!(chunks(days(1, 6), 3), [days(1, 3), days(4, 6)]);
-        assert_eq!(chunks(days(1, 1), 365), [days(1, 1)]);
-        assert_eq!(halves(days(1, 2)), (days(1, 1), days(2, 2)));
-        assert_eq!(halves(days(1, 5)), (days(1, 3), days(4, 5)));
+    fn three_years_before_the_month() {
         let day = |t: &str| t.parse::<NaiveDate>().unwrap();
         assert_eq!(kept_from(day("2019-08-15")), day("2016-08-01"));
         assert_eq!(kept_from(day("2024-02-29")), day("2021-02-01"));

@@ -7,6 +7,7 @@ mod amocrm_mapping;
 mod amocrm_samples;
 mod comagic;
 mod direct;
+mod direct_company;
 mod file;
 mod fixture;
 mod fuzz;
