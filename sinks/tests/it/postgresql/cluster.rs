@@ -82,7 +82,8 @@ impl Cluster {
             std::os::unix::fs::chown(&password, Some(user), Some(group)).unwrap();
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let stop = "read nothing; \"$0\"/pg_ctl -D \"$1\"/data -m immediate stop >/dev/null 2>&1; rm -rf \"$1\"";
+        let stop =
+            "read nothing; \"$0\"/pg_ctl -D \"$1\"/data -m immediate stop >/dev/null 2>&1; rm -rf \"$1\"";
         let mut guard = program("sh".as_ref(), folder.path());
         guard.args(["-c", stop]).arg(&bin).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null());
         let cluster = Self { port, more, guard: guard.spawn().unwrap(), folder, bin };
