@@ -15,6 +15,7 @@ mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+pub mod telegram;
 mod tsv;
 mod webhook;
 pub mod whatsapp;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(hubspot::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
+        Box::new(telegram::TelegramConnector),
         Box::new(whatsapp::WhatsappConnector),
         Box::new(whatsapp_export::WhatsappExportConnector),
         Box::new(yandex_direct::YandexDirectConnector),

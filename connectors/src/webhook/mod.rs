@@ -6,15 +6,17 @@
 
 mod config;
 mod events;
+pub(crate) mod pulled;
 mod vendors;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use throughline_core::{
     Capabilities, Catalog, CheckReport, Checkpoint, ColumnSpec, ColumnType, ConfigErrors, Context, DynSource,
-    Error, Forgotten, Mapping, Options, Param, ReadRequest, ReadStream, Result, Scrubbed, Source,
-    SourceConnector, StreamSpec,
+    Error, Forgotten, Mapping, Notice, Options, Param, ReadEvent, ReadRequest, ReadStream, Result, Scrubbed,
+    Source, SourceConnector, StreamSpec,
 };
 
 use crate::whatsapp::file_inbox::FileInbox;
@@ -23,7 +25,7 @@ use crate::whatsapp::read::Reader;
 use crate::{flow, local};
 use config::Settings;
 pub(crate) use events::Events;
-pub(crate) use vendors::VENDORS;
+pub(crate) use vendors::{TELEGRAM, VENDORS};
 
 const STREAM: &str = "events";
 
@@ -93,13 +95,20 @@ impl SourceConnector for WebhookConnector {
         catalog(self.0)
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
-        Ok(Arc::new(Webhook { vendor: self.0, settings: Settings::new(self.0, options)? }))
+        Ok(Arc::new(Webhook::new(self.0, options)?))
     }
 }
 
-struct Webhook {
+/// Reads an inbox.
+pub(crate) struct Webhook {
     vendor: &'static Vendor,
     settings: Settings,
+}
+
+impl Webhook {
+    pub fn new(vendor: &'static Vendor, options: &Options) -> Result<Self, ConfigErrors> {
+        Ok(Self { vendor, settings: Settings::new(vendor, options)? })
+    }
 }
 
 #[async_trait]
@@ -175,6 +184,12 @@ impl Source for Webhook {
     }
 }
 
+/// A stream behind what a person should know before it.
+pub(crate) fn after(notices: Vec<Notice>, stream: ReadStream) -> ReadStream {
+    let first = notices.into_iter().map(|notice| Ok(ReadEvent::Notice(notice)));
+    futures::stream::iter(first).chain(stream).boxed()
+}
+
 /// Columns that say where an event was: when its delivery came, to which path and how, which list it was in, the
 /// `id` of its entry and the `object` its entry is of.
 fn places(split: Split) -> &'static [(&'static str, ColumnType)] {
@@ -187,7 +202,7 @@ fn places(split: Split) -> &'static [(&'static str, ColumnType)] {
     }
 }
 
-fn catalog(vendor: &Vendor) -> Catalog {
+pub(crate) fn catalog(vendor: &Vendor) -> Catalog {
     let column = |(name, kind): &(&str, ColumnType)| ColumnSpec {
         name: (*name).into(),
         kind: *kind,

@@ -16,7 +16,7 @@ macro_rules! mapping {
     };
 }
 
-pub(crate) static VENDORS: [Vendor; 12] = [
+pub(crate) static VENDORS: [Vendor; 11] = [
     Vendor {
         name: "viber",
         summary: "Viber bots: messages, delivery states and subscriptions from received webhooks",
@@ -56,29 +56,6 @@ pub(crate) static VENDORS: [Vendor; 12] = [
             mapping!("messages", "vk/mapping/messages.sql"),
             mapping!("message_statuses", "vk/mapping/message_statuses.sql"),
             mapping!("consents", "vk/mapping/consents.sql"),
-        ],
-    },
-    Vendor {
-        name: "telegram",
-        summary: "Telegram bots: messages, presses, starts and blocks from updates",
-        readme: include_str!("../telegram/README.md"),
-        proof: Proof::None,
-        split: Split::Whole,
-        needs_account: true,
-        takes_app_id: false,
-        columns: &[
-            ("update_id", Int),
-            ("message", Json),
-            ("edited_message", Json),
-            ("business_message", Json),
-            ("edited_business_message", Json),
-            ("callback_query", Json),
-            ("my_chat_member", Json),
-        ],
-        mappings: &[
-            mapping!("messages", "telegram/mapping/messages.sql"),
-            mapping!("consents", "telegram/mapping/consents.sql"),
-            mapping!("identity_edges", "telegram/mapping/identity_edges.sql"),
         ],
     },
     Vendor {
@@ -338,3 +315,28 @@ pub(crate) static VENDORS: [Vendor; 12] = [
         ],
     },
 ];
+
+/// Its updates may be asked for too: [`crate::telegram`].
+pub(crate) static TELEGRAM: Vendor = Vendor {
+    name: "telegram",
+    summary: "Telegram bots: messages, presses, starts and blocks from updates",
+    readme: include_str!("../telegram/README.md"),
+    proof: Proof::None,
+    split: Split::Whole,
+    needs_account: true,
+    takes_app_id: false,
+    columns: &[
+        ("update_id", Int),
+        ("message", Json),
+        ("edited_message", Json),
+        ("business_message", Json),
+        ("edited_business_message", Json),
+        ("callback_query", Json),
+        ("my_chat_member", Json),
+    ],
+    mappings: &[
+        mapping!("messages", "telegram/mapping/messages.sql"),
+        mapping!("consents", "telegram/mapping/consents.sql"),
+        mapping!("identity_edges", "telegram/mapping/identity_edges.sql"),
+    ],
+};

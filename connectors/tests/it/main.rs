@@ -21,6 +21,7 @@ mod manifest_rules;
 mod metrica;
 mod oauth;
 mod support;
+mod telegram;
 
 mod webhooks;
 mod whatsapp;

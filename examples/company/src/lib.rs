@@ -23,6 +23,7 @@ pub mod rng;
 pub mod server;
 pub mod stats;
 pub mod story;
+pub mod telegram;
 pub mod text;
 pub mod token;
 pub mod truth;

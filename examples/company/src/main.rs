@@ -184,6 +184,7 @@ impl ServerArgs {
             faults: self.faults.iter().map(|f| Rule::parse(f)).collect::<Result<_, _>>()?,
             out: self.out.clone(),
             truth: !self.no_truth,
+            ..Options::default()
         })
     }
 }

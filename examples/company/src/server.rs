@@ -27,6 +27,7 @@ use crate::hubspot::{self, Hubspot};
 use crate::metrika::requests::{self, Logs};
 use crate::reply::{Reply, lock};
 use crate::stats::Stats;
+use crate::telegram::{self, Telegram};
 use crate::text::http_date;
 use crate::truth::Counts;
 
@@ -46,6 +47,7 @@ pub struct Options {
     pub logs: requests::Options,
     pub hubspot: hubspot::Options,
     pub direct: direct::Options,
+    pub telegram: telegram::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -64,6 +66,7 @@ impl Default for Options {
             logs: requests::Options::default(),
             hubspot: hubspot::Options::default(),
             direct: direct::Options::default(),
+            telegram: telegram::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -79,6 +82,7 @@ pub struct Server {
     pub logs: Logs,
     pub hubspot: Hubspot,
     pub direct: Direct,
+    pub telegram: Telegram,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -103,6 +107,7 @@ impl Server {
             logs: Logs::default(),
             hubspot: Hubspot::new(options.hubspot.clone()),
             direct: Direct::new(options.direct.clone()),
+            telegram: Telegram::new(options.telegram.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -228,6 +233,14 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Telegram => self.telegram.answer(&telegram::Call {
+                company: &self.company,
+                now,
+                path: &call.path,
+                query: &call.query,
+                content_type: call.header("content-type"),
+                body: &call.body,
+            }),
             Api::Control => control::answer(self, call),
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
@@ -238,7 +251,7 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Direct | Api::Control | Api::None => 0,
+            Api::Hubspot | Api::Direct | Api::Telegram | Api::Control | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -276,6 +289,9 @@ fn direct_code(status: u16) -> u32 {
 fn failure(api: Api, status: u16) -> Reply {
     match (api, status) {
         (Api::Direct, _) => direct::refuse(status, direct_code(status), "Server error", ""),
+        (Api::Telegram, 429) => telegram::refuse(429, ""),
+        (Api::Telegram, 409) => telegram::refuse(409, "Conflict: terminated by other getUpdates request"),
+        (Api::Telegram, ..500) => telegram::refuse(status, "Forbidden"),
         (_, 420 | 429) => too_many(api, status),
         (Api::Metrika, 504) => Reply::metrika(504, "timeout", "Query is taking too long"),
         (Api::Metrika, 500..) => Reply::metrika(status, "backend_error", "Backend error"),
@@ -292,6 +308,7 @@ pub enum Api {
     Metrika,
     Hubspot,
     Direct,
+    Telegram,
     Control,
     None,
 }
@@ -306,6 +323,8 @@ impl Api {
             Api::Hubspot
         } else if path.starts_with("/json/v5") {
             Api::Direct
+        } else if path.starts_with("/bot") {
+            Api::Telegram
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -319,6 +338,7 @@ impl Api {
             Api::Metrika => "metrika",
             Api::Hubspot => "hubspot",
             Api::Direct => "direct",
+            Api::Telegram => "telegram",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -335,6 +355,12 @@ pub struct Incoming {
     pub authorization: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl Incoming {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
 }
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
@@ -490,6 +516,10 @@ impl Running {
                 "base_url": self.url(),
                 "token": direct::TOKEN,
                 "login": direct::LOGIN,
+            },
+            "telegram": {
+                "base_url": self.url(),
+                "token": telegram::TOKEN,
             },
             "whatsapp": {
                 "app_secret": crate::whatsapp::APP_SECRET,
