@@ -157,6 +157,25 @@ impl Client {
         Ok((client, clock))
     }
 
+    /// A client that answers from a cassette which is open already, and the recording's clock.
+    pub fn replaying(cassette: Cassette, redactor: Redactor) -> (Self, Arc<dyn Clock>) {
+        let started_at_us = cassette.recorded_at_us();
+        let pauses: Arc<dyn Clock> = Arc::new(cassette.clock());
+        let client = Self {
+            transport: Arc::new(Transport::Replay(cassette)),
+            limits: Arc::default(),
+            clock: pauses.clone(),
+            redactor,
+            recorder: None,
+            log: Arc::new(TracingLog),
+            rng: Arc::new(Mutex::new(StdRng::seed_from_u64(1))),
+            exchanges: Arc::default(),
+            patience: HttpSettings::default().max_wait(),
+            started_at_us,
+        };
+        (client, Arc::new(StandingClock { now_us: started_at_us, pauses }))
+    }
+
     #[must_use]
     pub fn with_log(mut self, log: Arc<dyn RequestLog>) -> Self {
         self.log = log;

@@ -1,6 +1,6 @@
 //! Answering from a cassette.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,21 @@ const SHOWN_NEAREST: usize = 3;
 pub struct Cassette(Arc<Inner>);
 
 struct Inner {
+    recording: Arc<Recording>,
+    /// How many answers to each request were taken.
+    taken: Mutex<HashMap<Key, usize>>,
+    /// The last answer to a request is given again and again.
+    repeats: bool,
+    /// The first request that found no answer.
+    missing: Mutex<Option<String>>,
+}
+
+/// What the file holds.
+struct Recording {
     path: PathBuf,
     recorded_at_us: InstantUs,
     lines: Mutex<File>,
-    answers: Mutex<HashMap<Key, VecDeque<Entry>>>,
+    answers: HashMap<Key, Vec<Entry>>,
     /// Every distinct request, for error messages.
     requests: Vec<Request>,
 }
@@ -80,7 +91,7 @@ impl Cassette {
         let mut reader = BufReader::new(&lines);
         let (mut line, mut number, mut offset) = (Vec::new(), 0, 0);
         let mut recorded_at_us = None;
-        let mut answers: HashMap<Key, VecDeque<Entry>> = HashMap::new();
+        let mut answers: HashMap<Key, Vec<Entry>> = HashMap::new();
         let mut requests = Vec::new();
         loop {
             line.clear();
@@ -113,38 +124,52 @@ impl Cassette {
                 requests.push(Request { key, method: question.method, url, body, recorded: 0 });
             }
             let seq = if question.seq == 0 { number as u64 - 1 } else { question.seq };
-            entries.push_back(Entry { seq, offset: at, length });
+            entries.push(Entry { seq, offset: at, length });
         }
         let recorded_at_us = recorded_at_us.ok_or_else(|| wrong(1, "the file is empty".to_owned()))?;
         // Exchanges are written as they end, and asked for again as they began.
         for entries in answers.values_mut() {
-            entries.make_contiguous().sort_by_key(|entry| entry.seq);
+            entries.sort_by_key(|entry| entry.seq);
         }
         for request in &mut requests {
-            request.recorded = answers.get(&request.key).map_or(0, VecDeque::len);
+            request.recorded = answers.get(&request.key).map_or(0, Vec::len);
         }
         drop(reader);
-        Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
-            recorded_at_us,
-            lines: Mutex::new(lines),
-            answers: Mutex::new(answers),
-            requests,
-        })))
+        let recording =
+            Recording { path: path.to_owned(), recorded_at_us, lines: Mutex::new(lines), answers, requests };
+        Ok(Self::of(Arc::new(recording), false))
+    }
+
+    fn of(recording: Arc<Recording>, repeats: bool) -> Self {
+        Self(Arc::new(Inner { recording, taken: Mutex::default(), repeats, missing: Mutex::default() }))
+    }
+
+    /// The same recording with no answer taken yet. With `repeats` the last answer to a request is given
+    /// however often it is asked for.
+    #[must_use]
+    pub fn rewound(&self, repeats: bool) -> Self {
+        Self::of(self.0.recording.clone(), repeats)
+    }
+
+    /// The first request that found no answer.
+    pub fn missing(&self) -> Option<String> {
+        lock(&self.0.missing).clone()
     }
 
     /// A clock that starts when the recording did, and moves only by sleeping on it.
     pub fn clock(&self) -> FixedClock {
-        FixedClock::at_us(self.0.recorded_at_us)
+        FixedClock::at_us(self.0.recording.recorded_at_us)
     }
 
     pub fn recorded_at_us(&self) -> InstantUs {
-        self.0.recorded_at_us
+        self.0.recording.recorded_at_us
     }
 
     /// How many recorded answers nobody has asked for yet.
     pub fn unused(&self) -> usize {
-        lock(&self.0.answers).values().map(VecDeque::len).sum()
+        let taken = lock(&self.0.taken);
+        let left = |(key, all): (&Key, &Vec<Entry>)| all.len().saturating_sub(*taken.get(key).unwrap_or(&0));
+        self.0.recording.answers.iter().map(left).sum()
     }
 
     /// The next answer to this request, and its recorded number.
@@ -156,15 +181,17 @@ impl Cassette {
     ) -> Result<(u64, Answer), Fault> {
         let body = redact(request.body.as_deref().unwrap_or_default(), redactor);
         let key = Key::new(request.method.as_str(), &target.shown, &body);
-        let entry = lock(&self.0.answers).get_mut(&key).and_then(VecDeque::pop_front);
-        let Some(entry) = entry else { return Err(Fault::Final(self.unknown(key, target, &body))) };
-        let line = self.read(&entry).map_err(|why| {
-            let message = format!("{}: exchange {}: {why}", self.0.path.display(), entry.seq);
+        let Some(entry) = self.next(key) else {
+            lock(&self.0.missing).get_or_insert_with(|| target.title.clone());
+            return Err(Fault::Final(self.unknown(key, target, &body)));
+        };
+        let line = self.read(entry).map_err(|why| {
+            let message = format!("{}: exchange {}: {why}", self.0.recording.path.display(), entry.seq);
             Fault::Final(Error::new(ErrorKind::Io, message))
         })?;
         let cut = line.cut;
         let body = from_text(line.body, line.body_base64.as_deref()).map_err(|why| {
-            let message = format!("{}: exchange {}: {why}", self.0.path.display(), entry.seq);
+            let message = format!("{}: exchange {}: {why}", self.0.recording.path.display(), entry.seq);
             Fault::Final(Error::config(message).hint("record the cassette again"))
         })?;
         let whole = (!body.is_empty()).then(|| Ok(Bytes::from(body)));
@@ -173,10 +200,19 @@ impl Cassette {
         Ok((entry.seq, Answer { status: line.status, headers: line.headers.into_iter().collect(), body }))
     }
 
+    fn next(&self, key: Key) -> Option<&Entry> {
+        let all = self.0.recording.answers.get(&key)?;
+        let mut taken = lock(&self.0.taken);
+        let number = taken.entry(key).or_default();
+        let entry = all.get(*number).or_else(|| all.last().filter(|_| self.0.repeats))?;
+        *number += 1;
+        Some(entry)
+    }
+
     fn read(&self, entry: &Entry) -> Result<Line, String> {
         let mut text = vec![0; entry.length];
         {
-            let mut lines = lock(&self.0.lines);
+            let mut lines = lock(&self.0.recording.lines);
             lines.seek(SeekFrom::Start(entry.offset)).map_err(|e| e.to_string())?;
             lines.read_exact(&mut text).map_err(|e| e.to_string())?;
         }
@@ -184,9 +220,9 @@ impl Cassette {
     }
 
     fn unknown(&self, key: Key, target: &Target, body: &[u8]) -> Error {
-        let path = self.0.path.display();
+        let path = self.0.recording.path.display();
         let title = &target.title;
-        let error = if let Some(known) = self.0.requests.iter().find(|request| request.key == key) {
+        let error = if let Some(known) = self.0.recording.requests.iter().find(|request| request.key == key) {
             let times =
                 if known.recorded == 1 { "once".to_owned() } else { format!("{} times", known.recorded) };
             let message =
@@ -222,7 +258,8 @@ impl Cassette {
                 + common * 2
                 + equal.min(10)
         };
-        let mut scored: Vec<(usize, &Request)> = self.0.requests.iter().map(|r| (score(r), r)).collect();
+        let mut scored: Vec<(usize, &Request)> =
+            self.0.recording.requests.iter().map(|r| (score(r), r)).collect();
         scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         scored.into_iter().take(SHOWN_NEAREST).map(|(_, request)| request).collect()
     }

@@ -331,3 +331,39 @@ async fn a_recording_that_cannot_be_written_is_an_error() {
     drop(kit);
     assert!(plain(&path).starts_with("{\"throughline_cassette\":1,"));
 }
+
+#[tokio::test]
+async fn a_rewound_recording_answers_from_its_beginning_and_the_last_answer_for_ever() {
+    let (_folder, path) = folder();
+    let mut text = String::from("{\"throughline_cassette\":1,\"recorded_at\":\"2026-03-01T09:00:00Z\"}\n");
+    for body in ["first", "second"] {
+        text += &format!(
+            "{{\"method\":\"GET\",\"url\":\"https://a.example/x\",\"status\":200,\"headers\":{{}},\"body\":\"{body}\"}}\n"
+        );
+    }
+    std::fs::write(&path, text).unwrap();
+    let opened = Cassette::open(&path, &Redactor::new()).unwrap();
+    for (repeats, expected) in [(true, ["first", "second", "second"]), (false, ["first", "second", ""])] {
+        let cassette = opened.rewound(repeats);
+        let (client, clock) = Client::replaying(cassette.clone(), Redactor::new());
+        assert_eq!(clock.now_us(), opened.recorded_at_us());
+        for body in expected {
+            let answer = client.send(get("https://a.example/x".to_owned())).await;
+            let found = match answer {
+                Ok(answer) => whole(answer).await.3,
+                Err(error) => {
+                    assert!(error.to_string().contains("no more answers"), "{error}");
+                    Vec::new()
+                }
+            };
+            assert_eq!(String::from_utf8(found).unwrap(), body);
+        }
+        assert_eq!(cassette.unused(), 0);
+        assert_eq!(cassette.missing().is_some(), !repeats);
+    }
+    assert_eq!((opened.unused(), opened.missing()), (2, None));
+    let (client, _) = Client::replaying(opened.clone(), Redactor::new());
+    assert!(client.send(get("https://a.example/y?token=s3cret".to_owned())).await.is_err());
+    let missing = opened.missing().unwrap();
+    assert!(missing.starts_with("GET https://a.example/y") && !missing.contains("s3cret"), "{missing}");
+}

@@ -1,0 +1,7 @@
+//! The suite on a good source, and on bad ones that differ from it by one flaw each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod flaws;
+mod recordings;
+mod source;
+mod vendor;
