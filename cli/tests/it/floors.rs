@@ -8,6 +8,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("throughline-features", 0),
     ("throughline-core", 0),
     ("throughline-http", 1),
+    ("throughline-postgresql", 1),
     ("throughline-store", 1),
     ("throughline-sql", 1),
     ("throughline-attribution", 2),

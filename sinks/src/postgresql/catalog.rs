@@ -1,8 +1,9 @@
 //! What the database says about a relation.
 
+use throughline_postgresql::Failure;
+
 use super::names::{literal, qualified};
 use super::session::Session;
-use super::wire::Failure;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Relation {

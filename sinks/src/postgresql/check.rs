@@ -1,13 +1,13 @@
 //! What `throughline check` tells of a server: who we are there, what we may, which names are free.
 
 use throughline_core::{CheckReport, Error, ErrorKind, Result};
+use throughline_postgresql::Failure;
 
 use super::ledger;
 use super::names::{literal, quoted};
 use super::options::Settings;
 use super::session::Session;
 use super::stage::check_readers;
-use super::wire::Failure;
 
 /// The oldest version that this sink was written for.
 const OLDEST: u32 = 12;
@@ -29,7 +29,7 @@ async fn look(settings: &Settings) -> Result<CheckReport, Failure> {
     let encrypted = session.connection.encrypted;
     let mut fact = |name: &str, value: String| report.facts.push((name.to_owned(), value));
     fact("server", format!("PostgreSQL {version} at {}", settings.target.place()));
-    let near = settings.target.is_socket() || super::wire::is_loopback(&settings.target.host);
+    let near = settings.target.is_socket() || throughline_postgresql::is_loopback(&settings.target.host);
     fact("connection", if encrypted { "TLS, verified".into() } else { "without TLS".to_owned() });
     session.begin().await?;
     let state = session

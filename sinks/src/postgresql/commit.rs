@@ -1,6 +1,7 @@
 //! One transaction shows an epoch: rows, columns, views, rights, and the row of the ledger that says so.
 
 use throughline_core::{Committable, Context, Error, Receipt, Result, TxnId};
+use throughline_postgresql::Failure;
 
 use super::ledger;
 use super::merge::{self, Published};
@@ -9,7 +10,6 @@ use super::options::Settings;
 use super::plan::Staged;
 use super::session::{Backoff, Session, unless_stopped};
 use super::views;
-use super::wire::Failure;
 
 pub(super) async fn commit(
     settings: &Settings,

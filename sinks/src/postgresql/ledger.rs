@@ -1,11 +1,11 @@
 //! The sink's own tables, in the staging schema: whose it is, what is staged, what was committed.
 
 use throughline_core::{Error, Result};
+use throughline_postgresql::Failure;
 
 use super::names::{literal, lock_key, qualified, quoted};
 use super::options::Settings;
 use super::session::Session;
-use super::wire::Failure;
 
 const FORMAT: &str = "1";
 

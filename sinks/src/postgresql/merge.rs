@@ -5,6 +5,7 @@
 //! the commit, and no lock keeps them waiting; views, rights and indexes of others stay.
 
 use throughline_core::{Error, Result};
+use throughline_postgresql::Failure;
 
 use super::catalog::{self, Relation};
 use super::evolve::{self, Evolution};
@@ -13,7 +14,6 @@ use super::options::Settings;
 use super::plan::Staged;
 use super::session::Session;
 use super::views;
-use super::wire::Failure;
 
 /// A published table, for the ledger and the views.
 #[derive(Clone, Debug)]

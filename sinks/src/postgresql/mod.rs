@@ -11,11 +11,11 @@ mod names;
 mod numeric;
 mod options;
 mod plan;
+mod send;
 mod session;
 mod stage;
 mod types;
 mod views;
-mod wire;
 
 use std::sync::Arc;
 

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
+use throughline_postgresql::{Target, Tls, is_loopback};
 
 use super::names::shortened;
-use super::wire::{Target, Tls, is_loopback};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use throughline_core::{Context, Error, Result};
+use throughline_postgresql::{Answer, Connection, Failure, Rows};
 
 use super::options::Settings;
-use super::wire::{Answer, Connection, Failure, Rows};
 
 /// Waits between tries: half a minute in all, the time in which a server restarts or fails over.
 const WAITS_MS: [u64; 8] = [100, 300, 1_000, 2_000, 4_000, 6_000, 8_000, 10_000];

@@ -8,34 +8,23 @@
 //! Two connections load at once where there is more than one chunk: the server parses rows on one core for
 //! each. Which chunk goes where does not matter; each connection, a lane, counts its own.
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use futures::StreamExt as _;
 use throughline_core::{BatchStream, Committable, Context, Error, Result, Table, TxnId};
+use throughline_postgresql::Failure;
 use tokio::sync::{Mutex, mpsc};
 
-use super::encode::{Encoder, HEADER, TRAILER};
 use super::names::{literal, quoted};
 use super::options::Settings;
 use super::plan::Plan;
+use super::send::{Sender, encode, place_of, taken};
 use super::session::{Backoff, Session, unless_stopped};
-use super::wire::Failure;
 use super::{catalog, evolve, ledger};
 use crate::staging::conform;
 
-/// Bytes of one COPY. Four of them are in memory: being encoded, waiting, two being sent.
-const CHUNK: usize = 4 << 20;
 const LANES: usize = 2;
-/// Rows that are encoded before the size is looked at: few, since a row may be a megabyte.
-const SLICE: usize = 256;
 /// Batches between the one who computes them and the one who encodes them.
 const QUEUE: usize = 2;
-
-/// Rows of one COPY, header and trailer included.
-struct Chunk {
-    rows: u64,
-    data: Vec<u8>,
-}
 
 pub(super) async fn stage(
     settings: &Settings,
@@ -137,43 +126,6 @@ struct Sent {
     rows: u64,
 }
 
-/// Turns batches into chunks, on a thread that may work; gives how many texts lost a NUL.
-fn encode(
-    table: &str,
-    key: &[String],
-    mut batches: mpsc::Receiver<RecordBatch>,
-    chunks: &mpsc::Sender<Chunk>,
-) -> Result<u64> {
-    let mut encoder = Encoder::new(table, key);
-    let fresh = || {
-        let mut data = Vec::with_capacity(CHUNK + (CHUNK >> 2));
-        data.extend_from_slice(HEADER);
-        Chunk { rows: 0, data }
-    };
-    let send = |mut chunk: Chunk| {
-        chunk.data.extend_from_slice(TRAILER);
-        chunks.blocking_send(chunk).is_ok()
-    };
-    let mut chunk = fresh();
-    while let Some(batch) = batches.blocking_recv() {
-        let mut from = 0;
-        while from < batch.num_rows() {
-            let rows = SLICE.min(batch.num_rows() - from);
-            encoder.write(&batch.slice(from, rows), &mut chunk.data)?;
-            chunk.rows += rows as u64;
-            from += rows;
-            if chunk.data.len() >= CHUNK && !send(std::mem::replace(&mut chunk, fresh())) {
-                // The sender has failed and says why itself.
-                return Ok(encoder.replaced);
-            }
-        }
-    }
-    if chunk.rows > 0 {
-        send(chunk);
-    }
-    Ok(encoder.replaced)
-}
-
 /// Makes the staged table, empty, in place of an earlier try's.
 async fn begin(settings: &Settings, plan: &Plan, txn: &TxnId) -> Result<Session, Failure> {
     let mut session = Session::open(settings).await?;
@@ -270,93 +222,6 @@ pub(super) async fn check_readers(session: &mut Session, settings: &Settings) ->
     Ok(())
 }
 
-/// Sends chunks, each exactly once.
-struct Sender<'a> {
-    settings: &'a Settings,
-    ctx: &'a Context,
-    plan: &'a Plan,
-    txn: &'a TxnId,
-    lane: usize,
-    session: Option<Session>,
-    /// Those that arrived.
-    chunks: u64,
-    rows: u64,
-}
-
-impl Sender<'_> {
-    /// Sends what comes until nothing comes any more.
-    async fn drain(&mut self, chunks: &Mutex<mpsc::Receiver<Chunk>>) -> Result<()> {
-        loop {
-            // The other lane may wait here too; nobody holds it while sending.
-            let next = chunks.lock().await.recv().await;
-            match next {
-                Some(chunk) => self.send(chunk).await?,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    async fn send(&mut self, chunk: Chunk) -> Result<()> {
-        let mut backoff = Backoff::default();
-        loop {
-            let ctx = self.ctx;
-            match unless_stopped(ctx, self.send_once(&chunk)).await {
-                Ok(()) => break,
-                Err(failure) => {
-                    self.session = None;
-                    backoff.wait(ctx, failure).await?;
-                }
-            }
-        }
-        self.chunks += 1;
-        self.rows += chunk.rows;
-        Ok(())
-    }
-
-    async fn send_once(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        let session = match &mut self.session {
-            Some(session) => session,
-            None => self.session.insert(Session::open(self.settings).await?),
-        };
-        let (out, lanes) = (&self.plan.out, self.settings.own("lanes"));
-        let place = format!("{} AND lane = {}", place_of(self.plan, self.txn), self.lane);
-        session.begin().await?;
-        let counted = session
-            .run(&format!(
-                "UPDATE {lanes} SET chunks = chunks + 1, rows = rows + {} WHERE {place} AND chunks = {}",
-                chunk.rows, self.chunks
-            ))
-            .await?;
-        if counted.touched != 1 {
-            let found = session.value(&format!("SELECT chunks FROM {lanes} WHERE {place}")).await?;
-            session.run("ROLLBACK").await?;
-            if found == Some((self.chunks + 1).to_string()) {
-                // It was committed, and the answer was lost.
-                return Ok(());
-            }
-            return Err(taken());
-        }
-        let columns: Vec<String> = self.plan.columns.iter().map(|(name, _)| quoted(name)).collect();
-        let sql = format!(
-            "COPY {} ({}) FROM STDIN (FORMAT binary)",
-            self.settings.own(&out.staged),
-            columns.join(", ")
-        );
-        let arrived = session.connection.copy(&sql, &chunk.data).await?;
-        if arrived != chunk.rows {
-            let what = format!("{arrived} rows arrived in place of {}", chunk.rows);
-            return Err(Error::bug(what).into());
-        }
-        session.commit().await
-    }
-}
-
-fn taken() -> Failure {
-    Error::data("another run stages the same table of the same epoch, or what was loaded is gone")
-        .hint("see that one run of the pipeline goes at a time, then run again")
-        .into()
-}
-
 /// Makes the staged table complete: its key, its statistics, its number of rows.
 async fn finish(
     settings: &Settings,
@@ -418,16 +283,6 @@ async fn finish_once(
     session.commit().await?;
     session.close().await;
     Ok(keyed)
-}
-
-/// The rows of the ledger that are this attempt's.
-fn place_of(plan: &Plan, txn: &TxnId) -> String {
-    format!(
-        "txn = {} AND name = {} AND attempt = {}",
-        literal(&txn.0),
-        literal(&plan.table.name),
-        literal(&plan.out.attempt)
-    )
 }
 
 /// Makes the primary key where the rows allow one: a key may hold nulls or texts too long for an index.

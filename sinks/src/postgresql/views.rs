@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 
 use throughline_core::Result;
+use throughline_postgresql::Failure;
 
 use super::catalog;
 use super::merge::Published;
 use super::names::{literal, qualified, quoted, shortened};
 use super::options::Settings;
 use super::session::Session;
-use super::wire::Failure;
 
 /// A view as it should be.
 #[derive(Debug, PartialEq)]
@@ -165,8 +165,8 @@ pub(super) async fn drop_all(session: &mut Session, settings: &Settings) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::Target;
     use super::*;
+    use throughline_postgresql::Target;
 
     fn table(relation: &str, key: &[&str], columns: &[&str]) -> Published {
         Published {

@@ -14,12 +14,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::error::Failure;
+use super::Failure;
 
 /// With the user's own authorities; `None` stands for the machine's, which are read when they are needed: a
 /// machine without any still checks a pipeline offline.
 #[derive(Clone)]
-pub(crate) struct Tls(Option<Arc<ClientConfig>>);
+pub struct Tls(Option<Arc<ClientConfig>>);
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl Tls {
     ///
     /// # Errors
     /// The file cannot be read or holds no certificate.
-    pub(crate) fn new(ca: Option<&Path>) -> Result<Self> {
+    pub fn new(ca: Option<&Path>) -> Result<Self> {
         Ok(Self(ca.map(|ca| config(Some(ca))).transpose()?))
     }
 
