@@ -5,7 +5,7 @@
 use std::future::Future;
 
 use futures::StreamExt;
-use throughline_core::{Error, ReadEvent, ReadStream, Result};
+use throughline_core::{Context, Error, ReadEvent, ReadStream, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -48,6 +48,20 @@ where
 {
     let (sender, receiver) = mpsc::channel(QUEUE);
     stream(receiver, tokio::spawn(read(Out(sender))))
+}
+
+/// Ends a stream with an error as soon as the run is stopped, whatever it waits for.
+pub(crate) fn stoppable(ctx: &Context, events: ReadStream) -> ReadStream {
+    let cancel = ctx.cancel.clone();
+    futures::stream::unfold(Some((events, cancel)), |state| async move {
+        let (mut events, cancel) = state?;
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Some((Err(Error::cancelled()), None)),
+            event = events.next() => Some((event?, Some((events, cancel)))),
+        }
+    })
+    .boxed()
 }
 
 fn stream(receiver: mpsc::Receiver<ReadEvent>, reader: JoinHandle<Result<()>>) -> ReadStream {

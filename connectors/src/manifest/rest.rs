@@ -1,6 +1,8 @@
 //! The connector `rest`: any REST API, by a manifest in the user's project.
 
-use std::path::PathBuf;
+pub mod trial;
+
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use throughline_core::connector::option_error;
@@ -47,20 +49,25 @@ impl SourceConnector for Rest {
             }]);
         };
         let path = options.base_dir.join(file);
-        let text = std::fs::read_to_string(&path).map_err(|e| {
+        let manifest = load(&path).map_err(|e| {
             vec![option_error(format!("cannot read {}: {e}", path.display()), "/manifest", PointerAt::Value)]
-        })?;
-        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-        let read = |name: &str| {
-            std::fs::read_to_string(folder.join(name)).map_err(|e| format!("cannot read {name:?}: {e}"))
-        };
-        let manifest = Manifest::parse(&text, &path.display().to_string(), &read)?;
+        })??;
         let mut rest = options.value.clone();
         if let Value::Object(map) = &mut rest {
             map.shift_remove("manifest");
         }
         manifest.source(&rest).map_err(|errors| errors.into_iter().map(|e| explain(e, file)).collect())
     }
+}
+
+/// Reads a manifest with the files it names. Outside: the file cannot be read; inside: all that is wrong in it.
+fn load(path: &Path) -> std::io::Result<Result<Manifest, ConfigErrors>> {
+    let text = std::fs::read_to_string(path)?;
+    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+    let read = |name: &str| {
+        std::fs::read_to_string(folder.join(name)).map_err(|e| format!("cannot read {name:?}: {e}"))
+    };
+    Ok(Manifest::parse(&text, &path.display().to_string(), &read))
 }
 
 /// An unknown option may be one the manifest forgot.

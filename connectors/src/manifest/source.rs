@@ -63,7 +63,7 @@ impl Source for ManifestSource {
     }
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
-        super::reader::read(self.0.clone(), ctx, request)
+        Ok(crate::flow::stoppable(ctx, super::reader::read(self.0.clone(), ctx, request)?))
     }
 }
 
