@@ -4,7 +4,7 @@
 //! Nothing here is safe to use by itself; `throughline-plugin` is the safe kit for plugins and
 //! `throughline-plugin-host` the loader.
 
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, unsafe_code)]
 
 use std::ffi::{c_char, c_void};
 

@@ -137,3 +137,63 @@ fn agreed(table: *mut abi::tl_plugin, version: u32, table_size: usize) -> Answer
 pub(crate) fn shown(version: u32) -> String {
     format!("{}.{}", version / 1_000_000, version / 1_000 % 1_000)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    unsafe extern "C" fn nothing(_: *mut abi::tl_plugin, _: *mut abi::tl_buf, _: *mut abi::tl_error) -> i32 {
+        abi::TL_OK
+    }
+    unsafe extern "C" fn open(
+        _: *mut abi::tl_plugin,
+        _: *mut std::ffi::c_void,
+        _: abi::tl_str,
+        _: *mut *mut abi::tl_instance,
+        _: *mut abi::tl_error,
+    ) -> i32 {
+        abi::TL_OK
+    }
+    unsafe extern "C" fn close(_: *mut abi::tl_instance) {}
+
+    /// A plugin that was written when 1.0 was all there was.
+    unsafe extern "C" fn old(
+        version: u32,
+        host: *const abi::tl_host,
+        out: *mut abi::tl_plugin,
+        _: *mut abi::tl_error,
+    ) -> i32 {
+        // SAFETY: given by the loader.
+        unsafe {
+            if version != abi::TL_ABI_1_0 {
+                return abi::TL_UNSUPPORTED;
+            }
+            assert_eq!((*host).abi, abi::TL_ABI_1_0);
+            (*out).struct_size = size_of::<abi::tl_plugin>() as u32;
+            (*out).abi = abi::TL_ABI_1_0;
+            (*out).manifest = Some(nothing);
+            (*out).open = Some(open);
+            (*out).close = Some(close);
+        }
+        abi::TL_OK
+    }
+
+    #[test]
+    fn an_old_plugin_serves_a_later_host() {
+        let longer = size_of::<abi::tl_plugin>() + 64;
+        let loaded = initialise(old, &[1_002_000, 1_001_000, abi::TL_ABI_1_0], longer).unwrap();
+        assert_eq!(loaded.table().abi, abi::TL_ABI_1_0);
+        // What the plugin does not know of is absent.
+        let end = loaded.table_ptr().cast::<u8>();
+        // SAFETY: within the memory the loader made.
+        let beyond = unsafe { std::slice::from_raw_parts(end.add(size_of::<abi::tl_plugin>()), 64) };
+        assert!(beyond.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn versions_that_nobody_shares_are_named() {
+        let failure = initialise(old, &[1_002_000, 1_001_000], 0).map(|_| ()).unwrap_err();
+        assert!(failure.message.contains("1.2, 1.1"), "{}", failure.message);
+    }
+}

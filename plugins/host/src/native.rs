@@ -103,6 +103,11 @@ impl NativeSession {
     }
 
     fn batch(&mut self, event: &mut abi::tl_event) -> Answer<RecordBatch> {
+        if let Err(what) = plausible(&event.array, 0) {
+            // Not even released: it is not what it says.
+            event.array = abi::ArrowArray::EMPTY;
+            return Err(self.broke(what));
+        }
         // SAFETY: moved out: the structs are ours to release, and are the same in arrow's own words.
         let (array, schema) = unsafe {
             let has_schema = event.schema.release.is_some();
@@ -124,6 +129,28 @@ impl NativeSession {
             Err(_) => Err(self.broke("a batch that is no Arrow data")),
         }
     }
+}
+
+/// Whether lengths and pointers are such that they can be followed at all.
+fn plausible(array: &abi::ArrowArray, depth: u32) -> Result<(), String> {
+    if array.length < 0 || array.offset < 0 || array.null_count < -1 || array.null_count > array.length {
+        return Err(format!("a batch with a length of {}", array.length));
+    }
+    if !(0..=4).contains(&array.n_buffers) || (array.n_buffers > 0 && array.buffers.is_null()) {
+        return Err(format!("a column of {} buffers", array.n_buffers));
+    }
+    if !(0..=10_000).contains(&array.n_children)
+        || (array.n_children > 0 && array.children.is_null())
+        || depth > 64
+    {
+        return Err(format!("a batch of {} columns", array.n_children));
+    }
+    for i in 0..array.n_children as usize {
+        // SAFETY: a list of so many pointers, as the struct says; each is followed only when there is one.
+        let child = unsafe { (*array.children.add(i)).as_ref() }.ok_or("a column that is not there")?;
+        plausible(child, depth + 1)?;
+    }
+    Ok(())
 }
 
 /// Takes a batch over. With `validate` everything is checked that can be: lengths, offsets, UTF-8.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use throughline_core::{
-    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Mapping, Options, Param, ReadEvent,
-    ReadRequest, ReadStream, Result, Source, SourceConnector,
+    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Mapping, Options, Param, Place,
+    ReadEvent, ReadRequest, ReadStream, Result, Source, SourceConnector,
 };
 use throughline_plugin_abi as abi;
 
@@ -242,7 +242,7 @@ impl Source for OpenedSource {
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
         let asked = json!({
-            "stream": request.stream,
+            "stream": request.stream.clone(),
             "from_us": request.window.map(|w| w.from_us),
             "to_us": request.window.map(|w| w.to_us),
             "max_pages": request.max_pages,
@@ -256,6 +256,7 @@ impl Source for OpenedSource {
             running,
             setup: self.setup.clone(),
             plugin: self.start.plugin.clone(),
+            place: (ctx.name.to_string(), request.stream.clone()),
             max_pages: request.max_pages,
             batches: 0,
             rows: 0,
@@ -288,6 +289,8 @@ struct Reading {
     running: Running<Brought>,
     setup: Setup,
     plugin: String,
+    /// Source and stream, for errors.
+    place: (String, String),
     max_pages: Option<u64>,
     batches: u64,
     /// Delivered, rejected ones included.
@@ -302,7 +305,10 @@ impl Reading {
         }
         let failed = |reading: &mut Self, failure: Failure| {
             reading.over = true;
-            Err(redacted(failure, &reading.setup).into_error(&reading.plugin))
+            let error = redacted(failure, &reading.setup).into_error(&reading.plugin);
+            let (source, stream) = reading.place.clone();
+            let page = Some(format!("batch {}", reading.batches + 1));
+            Err(error.or_at(|| Place::Stream { source, stream, page }))
         };
         // A stream that ends without saying so did not end well.
         let brought = self

@@ -42,7 +42,12 @@ impl<'de> Deserialize<'de> for Secret {
             #[serde(rename = "$secret")]
             name: String,
         }
-        let named = Named::deserialize(deserializer).map_err(|_| {
+        let named = Named::deserialize(deserializer).map_err(|e| {
+            // An option that is not there is missing, not in clear.
+            let said = e.to_string();
+            if said.starts_with("missing field `") && !said.contains("$secret") {
+                return e;
+            }
             serde::de::Error::custom(
                 "a secret is written as { env = \"NAME\" } or { file = \"path\" }, never in clear",
             )

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use throughline_plugin::arrow_array::RecordBatch;
 use throughline_plugin::arrow_schema::SchemaRef;
 use throughline_plugin::{
-    Committable, Error, Guarantee, Host, Manifest, Receipt, Reject, Report, Result, Sink, Table, Writer, export_sink,
+    Committable, Error, Guarantee, Host, Manifest, Receipt, Reject, Report, Result, Sink, Table, Writer,
+    export_sink,
 };
 
 export_sink!(JsonLines);

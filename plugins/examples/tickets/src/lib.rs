@@ -10,8 +10,8 @@ use serde_json::json;
 use throughline_plugin::arrow_array::builder::{Int64Builder, StringBuilder};
 use throughline_plugin::arrow_array::{ArrayRef, RecordBatch};
 use throughline_plugin::{
-    Account, Capabilities, Column, ColumnType, Error, Event, Host, Manifest, Mapping, ReadRequest, Reader, Report,
-    Request, Response, Result, Rows, Secret, Source, Stream, export_source,
+    Account, Capabilities, Column, ColumnType, Error, Event, Host, Manifest, Mapping, ReadRequest, Reader,
+    Report, Request, Response, Result, Rows, Secret, Source, Stream, export_source,
 };
 
 export_source!(Tickets);
@@ -63,7 +63,12 @@ impl Source for Tickets {
                     Column::new("subject", ColumnType::Text, "What it is about."),
                     Column::new("phone", ColumnType::Text, "Of whoever asked; may be absent."),
                 ],
-                capabilities: Capabilities { incremental: true, resumable: true, count: true, ..Capabilities::default() },
+                capabilities: Capabilities {
+                    incremental: true,
+                    resumable: true,
+                    count: true,
+                    ..Capabilities::default()
+                },
                 ..Stream::default()
             }],
             guarantee: None,
@@ -159,7 +164,11 @@ impl Reader for Pages {
         self.read += page.tickets.len() as u64;
         self.left.push(Event::Checkpoint(json!(self.position)));
         let batch = columns(&page.tickets)?;
-        Ok(Event::Rows(Rows { batch, page: Some(format!("page {}", self.page)), exchange: Some(answer.exchange) }))
+        Ok(Event::Rows(Rows {
+            batch,
+            page: Some(format!("page {}", self.page)),
+            exchange: Some(answer.exchange),
+        }))
     }
 }
 

@@ -145,6 +145,9 @@ unsafe fn config<T: DeserializeOwned>(json: abi::tl_str) -> Result<T> {
         // serde_json adds a place in a text that the user never saw.
         let message = e.inner().to_string();
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        if let Some(missing) = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
+            pointer += &format!("/{missing}");
+        }
         Error::option(pointer, message)
     })
 }
