@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod records;
 pub mod telegram;
 mod tsv;
+pub mod vk;
 mod webhook;
 pub mod whatsapp;
 pub mod whatsapp_export;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(telegram::TelegramConnector),
+        Box::new(vk::VkConnector),
         Box::new(whatsapp::WhatsappConnector),
         Box::new(whatsapp_export::WhatsappExportConnector),
         Box::new(yandex_direct::YandexDirectConnector),

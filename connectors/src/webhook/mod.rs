@@ -25,7 +25,7 @@ use crate::whatsapp::read::Reader;
 use crate::{flow, local};
 use config::Settings;
 pub(crate) use events::Events;
-pub(crate) use vendors::{TELEGRAM, VENDORS};
+pub(crate) use vendors::{TELEGRAM, VENDORS, VK};
 
 const STREAM: &str = "events";
 

@@ -39,7 +39,9 @@ impl Place {
     /// What is wrong with the pattern: its folder is one, too, or it does not name the files to be written.
     pub fn new(base_dir: &Path, pattern: &str, name: &str) -> Result<Self, String> {
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
-            return Err(format!("updates are written to a file called {name:?}: only letters and digits can be"));
+            return Err(format!(
+                "updates are written to a file called {name:?}: only letters and digits can be"
+            ));
         }
         let path = Path::new(pattern);
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -16,7 +16,7 @@ macro_rules! mapping {
     };
 }
 
-pub(crate) static VENDORS: [Vendor; 11] = [
+pub(crate) static VENDORS: [Vendor; 10] = [
     Vendor {
         name: "viber",
         summary: "Viber bots: messages, delivery states and subscriptions from received webhooks",
@@ -41,21 +41,6 @@ pub(crate) static VENDORS: [Vendor; 11] = [
             mapping!("messages", "viber/mapping/messages.sql"),
             mapping!("message_statuses", "viber/mapping/message_statuses.sql"),
             mapping!("consents", "viber/mapping/consents.sql"),
-        ],
-    },
-    Vendor {
-        name: "vk",
-        summary: "VK communities: messages, reads and permissions from the Callback API or Long Poll",
-        readme: include_str!("../vk/README.md"),
-        proof: Proof::None,
-        split: Split::Whole,
-        needs_account: false,
-        takes_app_id: false,
-        columns: &[("type", Text), ("object", Json), ("group_id", Text), ("event_id", Text)],
-        mappings: &[
-            mapping!("messages", "vk/mapping/messages.sql"),
-            mapping!("message_statuses", "vk/mapping/message_statuses.sql"),
-            mapping!("consents", "vk/mapping/consents.sql"),
         ],
     },
     Vendor {
@@ -338,5 +323,22 @@ pub(crate) static TELEGRAM: Vendor = Vendor {
         mapping!("messages", "telegram/mapping/messages.sql"),
         mapping!("consents", "telegram/mapping/consents.sql"),
         mapping!("identity_edges", "telegram/mapping/identity_edges.sql"),
+    ],
+};
+
+/// Its history may be asked for too: [`crate::vk`].
+pub(crate) static VK: Vendor = Vendor {
+    name: "vk",
+    summary: "VK communities: messages, reads and permissions from the Callback API or Long Poll",
+    readme: include_str!("../vk/README.md"),
+    proof: Proof::None,
+    split: Split::Whole,
+    needs_account: false,
+    takes_app_id: false,
+    columns: &[("type", Text), ("object", Json), ("group_id", Text), ("event_id", Text)],
+    mappings: &[
+        mapping!("messages", "vk/mapping/told_events.sql", "vk/mapping/messages.sql"),
+        mapping!("message_statuses", "vk/mapping/message_statuses.sql"),
+        mapping!("consents", "vk/mapping/consents.sql"),
     ],
 };

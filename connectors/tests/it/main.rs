@@ -22,6 +22,7 @@ mod metrica;
 mod oauth;
 mod support;
 mod telegram;
+mod vk;
 
 mod webhooks;
 mod whatsapp;

@@ -566,7 +566,7 @@ async fn wrong_options_are_told() {
     };
     assert!(errors("telegram", json!({"inbox": "i"})).contains("account"));
     assert!(errors("telegram", json!({"inbox": "i", "account": "a:b"})).contains("without a colon"));
-    assert!(errors("vk", json!({"inbox": "i", "account": "a"})).contains("no option `account`"));
+    assert!(errors("wazzup", json!({"inbox": "i", "account": "a"})).contains("no option `account`"));
     assert!(
         errors("viber", json!({"inbox": "i", "account": "a", "app_secret": {"$secret": "x"}}))
             .contains("app_secret")

@@ -30,6 +30,7 @@ use crate::stats::Stats;
 use crate::telegram::{self, Telegram};
 use crate::text::http_date;
 use crate::truth::Counts;
+use crate::vk::{self, Vk};
 
 const MAX_BODY: usize = 1 << 20;
 
@@ -83,6 +84,7 @@ pub struct Server {
     pub hubspot: Hubspot,
     pub direct: Direct,
     pub telegram: Telegram,
+    pub vk: Vk,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -108,6 +110,7 @@ impl Server {
             hubspot: Hubspot::new(options.hubspot.clone()),
             direct: Direct::new(options.direct.clone()),
             telegram: Telegram::new(options.telegram.clone()),
+            vk: Vk::default(),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -241,6 +244,15 @@ impl Server {
                 content_type: call.header("content-type"),
                 body: &call.body,
             }),
+            Api::Vk => self.vk.answer(&vk::Call {
+                company: &self.company,
+                now,
+                path: &call.path,
+                query: &call.query,
+                authorization: &call.authorization,
+                body: &call.body,
+                faults,
+            }),
             Api::Control => control::answer(self, call),
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
@@ -251,7 +263,7 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Direct | Api::Telegram | Api::Control | Api::None => 0,
+            Api::Hubspot | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -289,6 +301,7 @@ fn direct_code(status: u16) -> u32 {
 fn failure(api: Api, status: u16) -> Reply {
     match (api, status) {
         (Api::Direct, _) => direct::refuse(status, direct_code(status), "Server error", ""),
+        (Api::Vk, _) => vk::failure(status),
         (Api::Telegram, 429) => telegram::refuse(429, ""),
         (Api::Telegram, 409) => telegram::refuse(409, "Conflict: terminated by other getUpdates request"),
         (Api::Telegram, ..500) => telegram::refuse(status, "Forbidden"),
@@ -309,6 +322,7 @@ pub enum Api {
     Hubspot,
     Direct,
     Telegram,
+    Vk,
     Control,
     None,
 }
@@ -325,6 +339,8 @@ impl Api {
             Api::Direct
         } else if path.starts_with("/bot") {
             Api::Telegram
+        } else if path.starts_with("/method/") {
+            Api::Vk
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -339,6 +355,7 @@ impl Api {
             Api::Hubspot => "hubspot",
             Api::Direct => "direct",
             Api::Telegram => "telegram",
+            Api::Vk => "vk",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -520,6 +537,11 @@ impl Running {
             "telegram": {
                 "base_url": self.url(),
                 "token": telegram::TOKEN,
+            },
+            "vk": {
+                "base_url": self.url(),
+                "token": vk::TOKEN,
+                "group_id": vk::GROUP_ID,
             },
             "whatsapp": {
                 "app_secret": crate::whatsapp::APP_SECRET,

@@ -1,13 +1,7 @@
--- Messages of both directions. One object under a newer version of the API, the message itself under older
--- ones. In a private chat the conversation is the person's id; in a group chat each member has one.
-WITH told AS (
-    SELECT type AS event, event_id, group_id, received_at,
-           CASE WHEN type = 'message_new' THEN coalesce(json_text(object, 'message'), object) ELSE object END AS m
-    FROM events
-    WHERE type IN ('message_new', 'message_reply', 'message_edit')
-),
+-- Messages of both directions. In a private chat the conversation is the person's id; in a group chat each
+-- member has one.
 read AS (
-    SELECT event, event_id, group_id, m,
+    SELECT event, event_id, group_id, name, m,
            json_int(m, 'id') AS id,
            json_int(m, 'from_id') AS from_id,
            json_int(m, 'peer_id') AS peer_id,
@@ -48,6 +42,7 @@ SELECT DISTINCT
        nullif(words, '')                                                           AS text,
        group_id                                                                    AS channel_account,
        person                                                                      AS user_id,
+       CASE WHEN direction = 'in' THEN name END                                    AS contact_name,
        'vk:' || json_text(m, 'admin_author_id')                                    AS operator_id,
        CASE WHEN direction = 'in' AND event <> 'message_edit'
             THEN coalesce(carried_token(carrier), visit_token(words)) END          AS token,

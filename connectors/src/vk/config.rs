@@ -1,0 +1,78 @@
+//! Options of a VK community.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use throughline_core::connector::{option_error, parse_options};
+use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
+
+use super::client::Api;
+use crate::webhook::{VK, Webhook};
+
+/// What a user writes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Files of received events: a path or a pattern (`inbox/*.jsonl*`). Each line is one delivery: `{"received_at":
+    /// .., "headers": {..}, "body": ".."}`. Without it there are no events, only the history.
+    pub inbox: Option<String>,
+    /// A token of the community with the right to messages. With it the history of all conversations is read.
+    pub token: Option<Secret>,
+    /// The community's number, with `token`.
+    pub group_id: Option<u64>,
+    /// In place of `https://api.vk.com`.
+    pub base_url: Option<String>,
+    /// Go on when an inbox file was replaced or cut although it may have held events that were not read. Default
+    /// false: an error.
+    #[serde(default)]
+    pub accept_replaced: bool,
+}
+
+/// The inbox and the community, at least one of them.
+pub(super) fn read(options: &Options) -> Result<(Option<Webhook>, Option<Api>), ConfigErrors> {
+    let config: Config = parse_options(&options.value)?;
+    let mut errors = ConfigErrors::new();
+    let mut wrong = |message: &str, pointer: &str, at| errors.push(option_error(message, pointer, at));
+    if config.inbox.is_none() && config.token.is_none() {
+        wrong(
+            "name an `inbox` of received events, a `token` to read the history, or both",
+            "",
+            PointerAt::Value,
+        );
+    }
+    if config.group_id == Some(0) {
+        wrong("`group_id` is the community's number, without a minus", "/group_id", PointerAt::Value);
+    }
+    if config.token.is_none() {
+        for (name, given) in
+            [("group_id", config.group_id.is_some()), ("base_url", config.base_url.is_some())]
+        {
+            if given {
+                wrong(&format!("`{name}` is of use only with `token`"), &format!("/{name}"), PointerAt::Key);
+            }
+        }
+    }
+    if config.inbox.is_none() && config.accept_replaced {
+        wrong("`accept_replaced` is of use only with `inbox`", "/accept_replaced", PointerAt::Key);
+    }
+    let base_url =
+        config.base_url.as_deref().unwrap_or("https://api.vk.com").trim_end_matches('/').to_owned();
+    let api = match (config.token, config.group_id) {
+        (Some(token), Some(group_id)) => Some(Api { token, group_id, base_url }),
+        (Some(_), None) => {
+            wrong("missing field `group_id`: the community's number", "", PointerAt::Value);
+            None
+        }
+        _ => None,
+    };
+    let mut webhook = None;
+    if let Some(inbox) = config.inbox {
+        let value = json!({"inbox": inbox, "accept_replaced": config.accept_replaced});
+        let options = Options { name: options.name.clone(), value, base_dir: options.base_dir.clone() };
+        match Webhook::new(&VK, &options) {
+            Ok(inbox) => webhook = Some(inbox),
+            Err(more) => errors.extend(more),
+        }
+    }
+    if errors.is_empty() { Ok((webhook, api)) } else { Err(errors) }
+}

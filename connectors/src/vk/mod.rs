@@ -1,0 +1,187 @@
+#![doc = include_str!("README.md")]
+
+mod client;
+mod config;
+mod conversations;
+mod failure;
+mod history;
+mod people;
+mod state;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use throughline_core::{
+    Capabilities, Catalog, CheckReport, Checkpoint, ColumnSpec, ColumnType, ConfigErrors, Context, DynSource,
+    Error, Forgotten, Mapping, Options, ReadRequest, ReadStream, Result, Scrubbed, Source, SourceConnector,
+    StreamSpec,
+};
+
+use crate::flow;
+use crate::webhook::{self, VK, Webhook};
+use client::Api;
+pub use config::Config;
+
+const MESSAGES: &str = "messages";
+const CONVERSATIONS: &str = "conversations";
+const USERS: &str = "users";
+
+/// `connector = "vk"`.
+pub struct VkConnector;
+
+impl SourceConnector for VkConnector {
+    fn name(&self) -> &str {
+        VK.name
+    }
+    fn summary(&self) -> &str {
+        VK.summary
+    }
+    fn readme(&self) -> &str {
+        VK.readme
+    }
+    fn schema(&self) -> serde_json::Value {
+        schemars::schema_for!(Config).to_value()
+    }
+    fn catalog(&self) -> Catalog {
+        catalog(true, true)
+    }
+    fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
+        let (inbox, api) = config::read(options)?;
+        Ok(Arc::new(Vk { inbox, api }))
+    }
+}
+
+/// A community: what it told, what it is asked for, or both.
+struct Vk {
+    inbox: Option<Webhook>,
+    api: Option<Api>,
+}
+
+fn catalog(told: bool, asked: bool) -> Catalog {
+    use ColumnType::{Int, Json, Text};
+    let stream =
+        |name: &str, doc: &str, key: &str, columns: &[(&str, ColumnType, &str)], incremental| StreamSpec {
+            name: name.into(),
+            doc: doc.into(),
+            key: vec![key.into()],
+            columns: columns
+                .iter()
+                .map(|(name, kind, doc)| ColumnSpec { name: (*name).into(), kind: *kind, doc: (*doc).into() })
+                .collect(),
+            restates: None,
+            capabilities: Capabilities {
+                incremental,
+                resumable: incremental,
+                count: true,
+                ..Default::default()
+            },
+        };
+    let mut catalog = if told { webhook::catalog(&VK) } else { Catalog { streams: Vec::new() } };
+    if asked {
+        let messages = [
+            ("number", Text, "id; of messages without one, peer and number inside the chat"),
+            ("peer_id", Int, "the conversation"),
+            ("group_id", Text, ""),
+            ("object", Json, "the message as it came"),
+        ];
+        let conversations = [
+            ("peer_id", Int, ""),
+            ("group_id", Text, ""),
+            ("conversation", Json, "what was read up to, whether we may write"),
+            ("last_message", Json, ""),
+        ];
+        let users =
+            [("id", Int, ""), ("first_name", Text, ""), ("last_name", Text, ""), ("screen_name", Text, "")];
+        catalog.streams.extend([
+            stream(MESSAGES, "Messages of all conversations.", "number", &messages, true),
+            stream(CONVERSATIONS, "Conversations as they stand.", "peer_id", &conversations, false),
+            stream(USERS, "People who wrote.", "id", &users, false),
+        ]);
+    }
+    catalog
+}
+
+impl Vk {
+    fn api(&self, stream: &str) -> Result<&Api> {
+        self.api.as_ref().ok_or_else(|| Error::bug(format!("vk has no stream {stream:?} without a token")))
+    }
+}
+
+#[async_trait]
+impl Source for Vk {
+    async fn check(&self, ctx: &Context) -> Result<CheckReport> {
+        let mut report = match &self.inbox {
+            Some(inbox) => inbox.check(ctx).await?,
+            None => CheckReport::default(),
+        };
+        if let Some(api) = &self.api {
+            let mut pages = conversations::Pages::new(ctx, api);
+            pages.next(|_, _, _| {}).await?;
+            report.facts.push(("conversations".into(), pages.count().to_string()));
+        }
+        Ok(report)
+    }
+
+    fn catalog(&self) -> Catalog {
+        catalog(self.inbox.is_some(), self.api.is_some())
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
+        let mut mappings = self.inbox.as_ref().map(Webhook::mappings).unwrap_or_default();
+        if self.api.is_some() {
+            mappings.push(Mapping {
+                into: "messages".into(),
+                from: vec![MESSAGES.into(), USERS.into()],
+                sql: concat!(include_str!("mapping/told_history.sql"), include_str!("mapping/messages.sql"))
+                    .into(),
+                origin: "connectors/src/vk/mapping/told_history.sql + vk/mapping/messages.sql".into(),
+                params: Vec::new(),
+            });
+        }
+        mappings
+    }
+
+    async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
+        let stream = request.stream.as_str();
+        if !matches!(stream, MESSAGES | CONVERSATIONS | USERS) {
+            return match &self.inbox {
+                Some(inbox) => inbox.read(ctx, request).await,
+                None => Err(Error::bug(format!("vk has no stream {stream:?} without an inbox"))),
+            };
+        }
+        let (ctx, api, max_pages) = (ctx.clone(), self.api(stream)?.clone(), request.max_pages);
+        if stream == MESSAGES {
+            let state = state::State::read(request.checkpoint.as_ref())?;
+            return Ok(flow::task(move |out| history::History::new(ctx, api, out, max_pages, state).run()));
+        }
+        let whole = stream == USERS;
+        Ok(flow::task(move |out| async move {
+            let snapshot = people::Snapshot { ctx, api, out, max_pages };
+            if whole { snapshot.users().await } else { snapshot.conversations().await }
+        }))
+    }
+
+    async fn forget(
+        &self,
+        ctx: &Context,
+        who: Arc<dyn Forgotten>,
+        apply: bool,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<(Vec<Scrubbed>, Vec<Checkpoint>)> {
+        let Some(inbox) = &self.inbox else { return Ok((Vec::new(), checkpoints)) };
+        // Only those of the inbox speak of its files.
+        let of_inbox = |c: &Checkpoint| c.0.get("files").is_some();
+        let given = checkpoints.iter().filter(|c| of_inbox(c)).cloned().collect();
+        let (scrubbed, changed) = inbox.forget(ctx, who, apply, given).await?;
+        let mut changed = changed.into_iter();
+        let fitting = |c: Checkpoint| if of_inbox(&c) { changed.next().unwrap_or(c) } else { c };
+        Ok((scrubbed, checkpoints.into_iter().map(fitting).collect()))
+    }
+
+    async fn forgotten(&self, ctx: &Context) -> Result<()> {
+        match &self.inbox {
+            Some(inbox) => inbox.forgotten(ctx).await,
+            None => Ok(()),
+        }
+    }
+}
