@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Settings;
 use super::head::{Frame, Head, speaker};
 use super::survey::{Chat, phone_of, survey};
-use super::text::Text;
+use super::text::Source;
 use super::words::{Said, said};
 use crate::flow::Out;
 use crate::local::{self, Stamp};
@@ -107,7 +107,8 @@ impl Job {
     }
 
     fn send_file(&self, name: &str, path: &Path, chat: &Chat, pages_left: &mut u64, out: &Out) -> Result<()> {
-        let mut lines = Text::open(path)?;
+        let mut source = Source::open(path)?;
+        let mut lines = source.lines()?;
         let mut messages = Messages {
             settings: &self.settings,
             chat,

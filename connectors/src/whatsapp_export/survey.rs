@@ -8,7 +8,7 @@ use throughline_core::{Error, Result};
 use super::config::Settings;
 use super::dates::{DateOrder, Orders};
 use super::head::{Frame, Head, Style, speaker};
-use super::text::Text;
+use super::text::Source;
 use super::words::said;
 
 /// So many names of a group are shown; that there are two tells that it is one.
@@ -35,7 +35,8 @@ pub(super) struct Chat {
 /// # Errors
 /// It cannot be read, is no chat, or its dates may be read in two ways.
 pub(super) fn survey(path: &Path, name: &str, settings: &Settings) -> Result<Option<Chat>> {
-    let mut lines = Text::open(path)?;
+    let mut source = Source::open(path)?;
+    let mut lines = source.lines()?;
     let mut style: Option<Style> = None;
     let mut orders = Orders::default();
     let (mut customers, mut ours_spoke, mut any) = (Vec::<String>::new(), false, false);

@@ -1,7 +1,7 @@
 //! The lines of a chat, out of a `.txt`, packed or not, or a `.zip`.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use throughline_core::{Error, Result};
 
@@ -12,12 +12,38 @@ use crate::local::{Compression, Opened};
 /// WhatsApp's messages have at most 65,536 characters.
 const LINE_MAX: usize = 1 << 20;
 
-enum Content {
-    Plain(Opened),
-    Zip(zip::Entry),
+/// A file that holds a chat.
+pub(super) enum Source {
+    Plain(PathBuf),
+    Zip(PathBuf, Box<zip::Archive>),
 }
 
-impl Read for Content {
+impl Source {
+    pub fn open(path: &Path) -> Result<Self> {
+        let is_zip = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"));
+        Ok(if is_zip {
+            Self::Zip(path.into(), Box::new(zip::Archive::open(path)?))
+        } else {
+            Self::Plain(path.into())
+        })
+    }
+
+    /// The chat's lines, from the first.
+    pub fn lines(&mut self) -> Result<Text<'_>> {
+        let (content, path) = match self {
+            Self::Plain(path) => (Content::Plain(Opened::open(path, Compression::of(path))?), path),
+            Self::Zip(path, archive) => (Content::Zip(archive.chat(path)?), path),
+        };
+        Ok(Text { lines: Lines::new(content, LINE_MAX), path: path.display().to_string() })
+    }
+}
+
+enum Content<'a> {
+    Plain(Opened),
+    Zip(zip::Entry<'a>),
+}
+
+impl Read for Content<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(opened) => opened.read(into),
@@ -26,22 +52,12 @@ impl Read for Content {
     }
 }
 
-pub(super) struct Text {
-    lines: Lines<Content>,
+pub(super) struct Text<'a> {
+    lines: Lines<Content<'a>>,
     path: String,
 }
 
-impl Text {
-    pub fn open(path: &Path) -> Result<Self> {
-        let is_zip = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"));
-        let content = if is_zip {
-            Content::Zip(zip::open(path)?)
-        } else {
-            Content::Plain(Opened::open(path, Compression::of(path))?)
-        };
-        Ok(Self { lines: Lines::new(content, LINE_MAX), path: path.display().to_string() })
-    }
-
+impl Text<'_> {
     /// The next line, without its ending.
     pub fn next(&mut self) -> Result<Option<Line<'_>>> {
         match self.lines.next() {
