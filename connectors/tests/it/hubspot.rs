@@ -9,7 +9,7 @@ use company::{Company, Config, Running, Server};
 use serde_json::{Value, json};
 use throughline_core::{DynSource, ErrorKind, Options, SourceConnector};
 
-use crate::harness::{Got, NOW, World, latest, read, request, resumes_anywhere, secret, window};
+use crate::harness::{Got, NOW, World, latest, read, request, secret, window};
 
 pub fn hubspot(url: &str, more: Value) -> DynSource {
     let mut value = json!({"hub_id": "7", "token": secret(auth::PRIVATE_TOKEN), "base_url": url});
@@ -80,28 +80,6 @@ async fn every_record_comes_once_whatever_their_number() {
             assert_eq!(without, (0..expected).filter(|pos| pos % 23 == 7).count(), "{stream}");
         }
         assert_eq!([deals.rejects, contacts.rejects], [[], []]);
-    }
-}
-
-#[tokio::test]
-async fn every_checkpoint_resumes() {
-    let company = with(130, 400, company::hubspot::Options::default()).await;
-    let (world, source) = (World::new(), hubspot(&company.url(), json!({})));
-    for (stream, key) in [
-        ("deals", "id"),
-        ("contacts", "id"),
-        ("deal_contacts", "deal_id"),
-        ("open_deal_contacts", "deal_id"),
-        ("archived_deals", "id"),
-        ("owners", "id"),
-    ] {
-        let got = resumes_anywhere(&world, &source, stream, key).await;
-        assert!(got.notices.is_empty(), "{stream}: {:?}", got.notices);
-        assert_eq!(got.rows.len(), got.latest(key).len(), "{stream}");
-        assert!(!got.rows.is_empty(), "{stream}");
-        if stream == "deals" {
-            assert_eq!(found(&got, key), ids(&company));
-        }
     }
 }
 

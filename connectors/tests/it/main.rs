@@ -5,6 +5,7 @@
 mod amocrm;
 mod amocrm_mapping;
 mod amocrm_samples;
+mod behaviour;
 mod comagic;
 mod direct;
 mod direct_company;

@@ -1,0 +1,222 @@
+//! The behaviour suite (core/behaviour, docs/connector-tests.md) on connectors, their vendors played by servers.
+
+use std::sync::Arc;
+
+use company::{Company, Config, Server as CompanyServer};
+use serde_json::{Value, json};
+use throughline_behaviour::{Bounds, MemoryNotes, MemoryTokens, Outcome, Report, Suite, Verdict};
+use throughline_connectors::manifest::Manifest;
+use throughline_core::{Context, FixedClock, Options, Redactor, Result, SourceConnector};
+use throughline_http::{Client, HttpSettings, Limits};
+
+use crate::amocrm::{leads, leads_page};
+use crate::fixture::{Asked, Reply, Server};
+use crate::harness::{NOW, secret};
+
+/// Contexts at the tests' moment. They share one client: it keeps nothing between requests but connections.
+fn world() -> impl Fn() -> Result<Context> + Send + Sync + 'static {
+    let clock = Arc::new(FixedClock::at_us(NOW * 1_000_000));
+    let http =
+        Client::new(&HttpSettings::default(), Arc::new(Limits::default()), clock, Redactor::new()).unwrap();
+    move || {
+        Ok(Context {
+            name: "crm".into(),
+            clock: Arc::new(FixedClock::at_us(NOW * 1_000_000)),
+            http: Arc::new(http.clone()),
+            tokens: Arc::new(MemoryTokens::default()),
+            notes: Arc::new(MemoryNotes::default()),
+            cancel: Default::default(),
+            scratch: std::env::temp_dir(),
+        })
+    }
+}
+
+/// Fewer reads than users' own tests get: these servers and their answers cost more.
+fn bounds() -> Bounds {
+    Bounds { checkpoints: 6, exchanges: 4, ..Bounds::default() }
+}
+
+fn built_in(connector: &'static dyn SourceConnector, value: Value) -> Suite {
+    let options = Options { name: "crm".into(), value, base_dir: ".".into() };
+    Suite::of_connector(connector, &options, world()).bounds(bounds())
+}
+
+fn of_manifest(text: &str, url: &str) -> Suite {
+    let manifest = Manifest::parse(text, "test.toml", &|_| Err("no files".into())).unwrap();
+    let (options, schema, of_options) =
+        (json!({"base_url": url}), manifest.options_schema(), manifest.clone());
+    let given = options.clone();
+    Suite::new("test", move || Ok(manifest.source(&given).unwrap()), world())
+        .options(schema, options, move |value| of_options.source(value))
+        .bounds(bounds())
+}
+
+/// No check fails, and these did not pass by being skipped.
+fn passes(report: &Report, checks: &[&str]) {
+    // Shown when something fails.
+    println!("{}", report.text());
+    assert!(report.passed());
+    let empty = |o: &&Outcome| matches!(&o.verdict, Verdict::Passed { note } if note.starts_with("0 rows by") && o.check.name == "read");
+    assert!(!report.outcomes.iter().any(|o| empty(&o)), "a stream without rows proves nothing");
+    for name in checks {
+        let done = report.outcomes.iter().filter(|o| o.check.name == *name);
+        assert!(
+            done.clone().next().is_some()
+                && done.clone().all(|o| matches!(o.verdict, Verdict::Passed { .. })),
+            "{name}\n{}",
+            report.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn amocrm() {
+    let all = leads(330, |id| NOW - 100_000 + id / 3);
+    let server = Server::start(move |asked| match asked.path.as_str() {
+        "/api/v4/leads" => leads_page(&all, asked, 50),
+        "/api/v4/account" => Reply::json(&json!({"id": 1, "name": "Студия", "currency": "RUB"})),
+        other => Reply::text(404, other),
+    })
+    .await;
+    let connector = Box::leak(Box::new(throughline_connectors::amocrm::connector()));
+    let options = json!({"subdomain": "shop", "token": secret("long-lived-token"), "base_url": server.url});
+    let from = (NOW - 100_000) * 1_000_000;
+    let report = built_in(connector, options).streams(["leads"]).window(from, from + 80_000_000).run().await;
+    passes(
+        &report,
+        &["options", "connection", "resumable", "incremental", "windows", "cancel_request", "http_rubbish"],
+    );
+    assert!(report.text().contains("239 rows from"), "{}", report.text());
+}
+
+#[tokio::test]
+async fn hubspot() {
+    let cfg = Config { seed: 7, visits: 400, history: 130, ..Config::default() };
+    let options = company::Options { now: Some(NOW), ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::hubspot::connector()));
+    let token = company::hubspot::auth::PRIVATE_TOKEN;
+    let options = json!({"hub_id": "7", "token": secret(token), "base_url": company.url()});
+    let day = 86_400_000_000;
+    let suite = built_in(connector, options).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+    let streams = ["deals", "contacts", "deal_contacts", "open_deal_contacts", "archived_deals", "owners"];
+    let report = suite.streams(streams).run().await;
+    passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
+}
+
+/// A list of numbers, with everything a request can ask of it.
+fn items(count: i64) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
+    move |asked| {
+        let number = |name: &str| asked.param(name).and_then(|n| n.parse::<i64>().ok());
+        let take = number("n").unwrap_or(10);
+        let skip = number("skip").or(number("page").map(|p| (p - 1) * take)).or(number("since")).unwrap_or(0);
+        let found: Vec<Value> =
+            (1..=count).filter(|id| *id > skip).take(take as usize).map(|id| json!({"id": id})).collect();
+        let mut body = json!({"items": found, "total": count});
+        if skip + take < count {
+            body["next"] = json!((skip + take).to_string());
+        }
+        Reply::json(&body)
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_paging() {
+    let stream = |more: &str| {
+        format!(
+            "name = \"test\"\nbase_url = \"https://api.example.com\"\n[[streams]]\nname = \"items\"\nrecords = \"items\"\n\
+             key = [\"id\"]\ncount = {{ path = \"total\" }}\n{more}"
+        )
+    };
+    for more in [
+        "request = { path = \"/items\", query = { page = \"{page}\", n = \"{size}\" } }\npaging = { kind = \"page\", size = 10 }\n",
+        "request = { path = \"/items\", query = { skip = \"{offset}\", n = \"{size}\" } }\npaging = { kind = \"offset\", size = 10 }\n",
+        "request = { path = \"/items\", query = { skip = \"{cursor}\" } }\npaging = { kind = \"cursor\", path = \"next\" }\n",
+        "request = { path = \"/items\", query = { since = \"{last}\" } }\n\
+         paging = { kind = \"keyset\", column = \"id\", start = \"0\", across_runs = true }\n",
+    ] {
+        let server = Server::start(items(35)).await;
+        let report = of_manifest(&stream(more), &server.url).run().await;
+        passes(
+            &report,
+            &[
+                "counts",
+                "checkpoints",
+                "resumable",
+                "dry_read",
+                "cancel_request",
+                "http_errors",
+                "http_rubbish",
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn days_and_sub_streams() {
+    let text = r#"
+name = "test"
+base_url = "https://api.example.com"
+[[streams]]
+name = "report"
+records = "rows"
+stable = true
+request = { path = "/report", query = { from = "{from}", to = "{to}", page = "{page}" } }
+columns = { day = "date", visits = "int" }
+paging = { kind = "page", size = 2, short_page_ends = true }
+days = { column = "day", start = "2026-08-20", step = 5, again = 3 }
+[[streams]]
+name = "deals"
+records = "items"
+key = ["id"]
+request = { path = "/items", query = { page = "{page}", n = "{size}" } }
+paging = { kind = "page", size = 4 }
+[[streams]]
+name = "notes"
+records = "notes"
+key = ["id"]
+request = { path = "/deals/{parent.id}/notes", query = { skip = "{offset}" } }
+paging = { kind = "offset", size = 2 }
+parent = { stream = "deals", columns = ["id"], add = { deal_id = "id" } }
+"#;
+    let list = items(9);
+    let days: Vec<String> = (20..=31).map(|d| format!("2026-08-{d}")).collect();
+    let server = Server::start(move |asked| match asked.path.as_str() {
+        "/items" => list(asked),
+        "/report" => {
+            let (from, to) = (asked.param("from").unwrap().to_owned(), asked.param("to").unwrap().to_owned());
+            let skip = usize::try_from((asked.int("page").unwrap() - 1) * 2).unwrap();
+            let within = days.iter().filter(|d| **d >= from && **d <= to).skip(skip).take(2);
+            Reply::json(
+                &json!({"rows": within.map(|d| json!({"day": d, "visits": d.len()})).collect::<Vec<_>>()}),
+            )
+        }
+        path => {
+            let deal: i64 = path.trim_start_matches("/deals/").trim_end_matches("/notes").parse().unwrap();
+            let skip = usize::try_from(asked.int("skip").unwrap()).unwrap();
+            let notes: Vec<Value> =
+                (0..deal % 4).skip(skip).take(2).map(|n| json!({"id": deal * 100 + n})).collect();
+            Reply::json(&json!({ "notes": notes }))
+        }
+    })
+    .await;
+    let report = of_manifest(text, &server.url).run().await;
+    passes(
+        &report,
+        &[
+            "rows",
+            "repeatable",
+            "resumable",
+            "dry_read",
+            "cancel",
+            "cancel_request",
+            "http_errors",
+            "http_rubbish",
+        ],
+    );
+    let windows = report.outcomes.iter().find(|o| o.check.name == "windows").unwrap();
+    assert!(
+        matches!(&windows.verdict, Verdict::Passed { note } if note.starts_with("12 rows")),
+        "{windows:?}"
+    );
+}
