@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
     long_about = "Throughline pulls ad costs, web visits, chats and CRM deals, ties them into one line per \
                   person, attributes revenue, and publishes tables for BI.\n\nExit codes: 0 done; 1 failed; \
                   2 the command or a file is wrong; 3 incomplete (a vendor counts more than came); \
-                  4 failed for now, try again later; 5 a [[test]] failed; 130 stopped.",
+                  4 failed for now, try again later; 5 a test failed; 130 stopped.",
     propagate_version = true
 )]
 pub struct Cli {
@@ -61,7 +61,7 @@ pub enum Command {
     Test(TestArgs),
     /// Print the JSON Schema of pipeline files, for editors.
     Schema,
-    /// The connectors and sinks that are built in.
+    /// The connectors and sinks that are built in, and those of your own.
     Connector(ConnectorArgs),
     /// Past runs of a pipeline.
     Runs(RunsArgs),
@@ -275,6 +275,41 @@ pub enum ConnectorCommand {
     List,
     /// Options, streams and documentation of one.
     Show { name: String },
+    /// Write a commented manifest for a REST API, with answers that it can be tested on.
+    New(ConnectorNewArgs),
+    /// Test a manifest against recorded answers, without a network.
+    Test(ConnectorTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorNewArgs {
+    /// The connector's name: small letters, digits and _.
+    #[arg(value_parser = word)]
+    pub name: String,
+    /// As a manifest: one TOML file, no code.
+    #[arg(long, required = true)]
+    pub manifest: bool,
+    /// The folder to write into; no file in it is ever overwritten.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorTestArgs {
+    /// The manifest. Its answers lie beside it: see docs/connector-tests.md.
+    pub file: PathBuf,
+    /// Only this stream; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub stream: Vec<String>,
+}
+
+fn word(text: &str) -> Result<String, String> {
+    let good = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err("small letters, digits and _ are needed, a letter first".into()),
+    }
 }
 
 #[derive(Debug, Args)]

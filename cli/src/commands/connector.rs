@@ -8,10 +8,12 @@ use crate::args::{ConnectorArgs, ConnectorCommand};
 use crate::output::{BOLD, DIM, Output, paint};
 use crate::{exit, setup};
 
-pub fn run(args: &ConnectorArgs, output: &Output) -> Outcome {
+pub async fn run(args: &ConnectorArgs, output: &Output) -> Outcome {
     match &args.command {
         ConnectorCommand::List => list(output),
         ConnectorCommand::Show { name } => show(name, output)?,
+        ConnectorCommand::New(args) => return super::connector_new::run(args, output),
+        ConnectorCommand::Test(args) => return super::connector_test::run(args, output).await,
     }
     Ok(exit::DONE)
 }

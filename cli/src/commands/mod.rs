@@ -2,6 +2,8 @@
 
 mod check;
 mod connector;
+mod connector_new;
+mod connector_test;
 mod dead_letters;
 mod explain;
 mod forget;
@@ -61,7 +63,7 @@ pub async fn run(command: Command, output: &Output) -> u8 {
             anstream::println!("{:#}", throughline_engine::pipeline::schema(setup::registry()));
             Ok(exit::DONE)
         }
-        Command::Connector(args) => connector::run(&args, output),
+        Command::Connector(args) => connector::run(&args, output).await,
         Command::Runs(args) => runs::run(&args, output).await,
         Command::DeadLetters(args) => dead_letters::run(&args, output).await,
         Command::Schedule(args) => schedule::run(&args, output).await,

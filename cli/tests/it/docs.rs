@@ -206,6 +206,7 @@ fn own(args: &[&str]) -> Result<(), String> {
         Some(Command::Connector(c)) => match c.command {
             ConnectorCommand::List => true,
             ConnectorCommand::Show { name } => name.to_lowercase() == name,
+            ConnectorCommand::New(_) | ConnectorCommand::Test(_) => false,
         },
         None => true,
         Some(_) => false,

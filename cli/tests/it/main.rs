@@ -10,6 +10,7 @@ mod alerts;
 mod bad_data;
 mod blocks;
 mod command;
+mod connector_test;
 mod connectors_page;
 mod crash;
 mod direct;

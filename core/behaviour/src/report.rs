@@ -100,7 +100,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut of: Option<&Option<String>> = None;
-        for outcome in &self.outcomes {
+        let mut outcomes = self.outcomes.iter().peekable();
+        while let Some(outcome) = outcomes.next() {
             if of != Some(&outcome.stream) {
                 of = Some(&outcome.stream);
                 let _ = match &outcome.stream {
@@ -114,7 +115,18 @@ impl Report {
             };
             match &outcome.verdict {
                 Verdict::Passed { note } => line("✓", note),
-                Verdict::Skipped { why } => line("-", &format!("skipped: {why}")),
+                Verdict::Skipped { why } => {
+                    line("-", &format!("skipped: {why}"));
+                    // What follows for the same reason is only counted.
+                    let alike = |o: &&Outcome| o.stream == outcome.stream && o.verdict == outcome.verdict;
+                    let mut more = 0;
+                    while outcomes.next_if(alike).is_some() {
+                        more += 1;
+                    }
+                    if more > 0 {
+                        let _ = writeln!(text, "         and {more} more for the same reason");
+                    }
+                }
                 Verdict::Failed { failures, more } => {
                     line("✗", promise);
                     for failure in failures {

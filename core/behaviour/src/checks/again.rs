@@ -7,7 +7,7 @@ use std::time::Duration;
 use throughline_core::time::US_PER_DAY;
 
 use super::{Lab, some_of, spread};
-use crate::landed::{Landed, land};
+use crate::landed::{Landed, count, land};
 use crate::memory::MemoryNotes;
 use crate::reading::Stop;
 use crate::reading::{Fact, Reading, request, stored, windowed};
@@ -31,7 +31,7 @@ pub(super) async fn repeatable(lab: &Lab<'_>) -> Verdict {
     } else if let Some(how) = land(&[&again.facts], &lab.spec, false).differs(&lab.landed) {
         wrong.add(lab.place("second read"), "the rows of the first", how, to_do);
     }
-    wrong.verdict(format!("{} rows twice", lab.landed.len()))
+    wrong.verdict(format!("{} twice", count(lab.landed.len(), "row")))
 }
 
 pub(super) async fn checkpoints(lab: &Lab<'_>) -> Verdict {
@@ -88,7 +88,7 @@ pub(super) async fn checkpoints(lab: &Lab<'_>) -> Verdict {
             }
         }
     }
-    wrong.verdict(format!("{} checkpoints", all.len()))
+    wrong.verdict(count(all.len(), "checkpoint"))
 }
 
 pub(super) async fn resumable(lab: &Lab<'_>) -> Verdict {
@@ -171,7 +171,7 @@ pub(super) async fn incremental(lab: &Lab<'_>) -> Verdict {
         wrong.add(place, "no row that is new", how, to_do);
     }
     let (rows, exchanges) = (second.rows().count(), second.exchanges);
-    wrong.verdict(format!("{rows} rows by {exchanges} requests, none of them new"))
+    wrong.verdict(format!("{} by {}, none of them new", count(rows, "row"), count(exchanges, "request")))
 }
 
 pub(super) async fn dry_read(lab: &Lab<'_>) -> Verdict {
@@ -207,7 +207,7 @@ pub(super) async fn dry_read(lab: &Lab<'_>) -> Verdict {
             );
         }
     }
-    wrong.verdict(format!("the whole has {there} pages"))
+    wrong.verdict(format!("the whole has {}", count(there, "page")))
 }
 
 /// A page's name without the line in it, and without what else is told of it.
@@ -255,7 +255,7 @@ pub(super) async fn windows(lab: &Lab<'_>) -> Verdict {
     } else if whole.len() == 0 {
         return skipped(format!("no rows from {} to {}: choose another window", instant(from), instant(to)));
     }
-    wrong.verdict(format!("{} rows from {} to {}", whole.len(), instant(from), instant(to)))
+    wrong.verdict(format!("{} from {} to {}", count(whole.len(), "row"), instant(from), instant(to)))
 }
 
 fn bounds(lab: &Lab<'_>) -> Result<(i64, i64, i64), String> {

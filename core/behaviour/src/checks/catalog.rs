@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use throughline_core::{Catalog, ColumnType, StreamSpec, canonical};
 
 use crate::Suite;
+use crate::landed::count;
 use crate::reading::Process;
 use crate::report::{Findings, Verdict, skipped};
 use crate::watch::Plan;
@@ -42,7 +43,11 @@ pub(super) async fn catalog(suite: &Suite, process: &Process) -> (Verdict, Catal
         }
     }
     mappings(suite, process, &known, &mut wrong);
-    let note = format!("{} streams, {} mappings", known.streams.len(), process.source.mappings().len());
+    let note = format!(
+        "{}, {}",
+        count(known.streams.len(), "stream"),
+        count(process.source.mappings().len(), "mapping")
+    );
     (wrong.verdict(note), known)
 }
 

@@ -10,7 +10,7 @@ mod whole;
 use throughline_core::{Error, StreamSpec};
 
 use crate::Suite;
-use crate::landed::{Landed, land};
+use crate::landed::{Landed, count, land};
 use crate::reading::{Reading, request};
 use crate::report::{Check, Findings, Outcome, Report, Verdict, skipped};
 use crate::watch::Plan;
@@ -162,7 +162,7 @@ impl Lab<'_> {
             wrong.add(self.place(""), "nothing behind an error", "further events", "end the stream there");
         }
         let rows = whole.rows().count();
-        wrong.verdict(format!("{rows} rows by {} requests", whole.exchanges))
+        wrong.verdict(format!("{} by {}", count(rows, "row"), count(whole.exchanges, "request")))
     }
 
     /// `deals`, or `deals, checkpoint 3 of 7`.

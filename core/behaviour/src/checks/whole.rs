@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Lab;
-use crate::landed::day_number;
+use crate::landed::{count as plural, day_number};
 use crate::reading::Fact;
 use crate::report::{Findings, Verdict, skipped};
 
@@ -88,7 +88,7 @@ pub(super) fn events(lab: &Lab<'_>) -> Verdict {
             "end every window",
         );
     }
-    wrong.verdict(format!("{} events, {spans} windows", lab.whole.facts.len()))
+    wrong.verdict(format!("{}, {}", plural(lab.whole.facts.len(), "event"), plural(spans, "window")))
 }
 
 pub(super) fn rows(lab: &Lab<'_>) -> Verdict {
@@ -136,7 +136,7 @@ pub(super) fn rows(lab: &Lab<'_>) -> Verdict {
             _ => {}
         }
     }
-    let mut note = format!("{count} rows");
+    let mut note = plural(count, "row");
     if again > 0 {
         note += &format!(", {again} of them a second time");
     }
@@ -200,5 +200,5 @@ pub(super) fn counts(lab: &Lab<'_>) -> Verdict {
     if checks == 0 && wrong.is_empty() {
         return skipped("the vendor gives no number");
     }
-    wrong.verdict(format!("{checks} numbers"))
+    wrong.verdict(plural(checks, "number"))
 }
