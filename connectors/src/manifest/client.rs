@@ -11,6 +11,7 @@ use serde_json::Value;
 use throughline_core::http::{Account, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
 use throughline_core::{Context, Error, ErrorKind, Result, Secret};
 
+use super::moments::us;
 use super::oauth::Tokens;
 use super::options::Given;
 use super::plan::{Plan, Request, Rule};
@@ -52,6 +53,7 @@ struct Found {
     restart: AtomicBool,
     empty: AtomicBool,
     stop: Mutex<Option<Arc<Error>>>,
+    pause: Mutex<Option<Duration>>,
     told: Mutex<Option<String>>,
 }
 
@@ -66,14 +68,30 @@ impl Connection {
 
     /// Options, `base_url` and what came with the token.
     pub fn value(&self, name: &str) -> Option<Value> {
+        if name == "base_url" {
+            return self.address().map(Value::String);
+        }
         if let Some(value) = self.given.get(name) {
             return Some(value.clone());
         }
-        if name == "base_url" {
-            return self.plan.base_url.text(&|name| self.value(name)).map(Value::String);
-        }
         let kept = name.strip_prefix("token.")?;
         self.tokens.cached().and_then(|pair| pair.extra.get("kept")?.get(kept).cloned())
+    }
+
+    /// What relative paths stand behind: the user's, or that of the way to sign in, or the manifest's. A path
+    /// that signs in (a webhook's) stays when the user's address takes the host's place.
+    fn address(&self) -> Option<String> {
+        let value = |name: &str| self.value(name);
+        let given = self.given.get("base_url").and_then(as_text);
+        let own = self.auth.and_then(|i| self.plan.auth.get(i)?.base_url.as_ref());
+        let Some(own) = own else {
+            return given.or_else(|| self.plan.base_url.text(&value));
+        };
+        let own = own.text(&value)?;
+        let own = own.trim_end_matches('/');
+        let Some(given) = given else { return Some(own.to_owned()) };
+        let path = own.split_once("://").map_or("", |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
+        Some(format!("{given}{path}"))
     }
 
     fn base_url(&self) -> Result<String> {
@@ -146,6 +164,7 @@ impl Connection {
             if let Some(error) = &*run.stopped.lock().unwrap_or_else(PoisonError::into_inner) {
                 return Err(copy(error));
             }
+            self.wait_out(ctx, run, &request.topic).await?;
             let pair = match self.oauth() {
                 None => None,
                 Some(index) => Some(self.tokens.access(self, ctx, index, refused.as_ref()).await?),
@@ -153,12 +172,17 @@ impl Connection {
             let mut http = self.request(request, scope)?;
             self.sign(&mut http, pair.as_ref().map(|p| p.access.expose()))?;
             let found = Arc::new(Found::default());
-            http.judge = Some(self.judge(&found, run, ctx));
+            http.judge = Some(self.judge(&found, run, ctx, request));
             let renew = |found: &Found| pair.is_some() && found.renew.load(Ordering::SeqCst);
             match ctx.http.send(http).await {
                 Ok(response) => {
                     let head = response.head.clone();
                     let body = response.bytes().await?;
+                    if let Some(pause) = found.pause.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        let until = ctx.clock.now_us().saturating_add(us(pause));
+                        let mut pauses = run.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+                        pauses.insert(request.topic.clone(), until);
+                    }
                     let empty = head.status == 204 || found.empty.load(Ordering::SeqCst);
                     let told = found.told.lock().unwrap_or_else(PoisonError::into_inner).take();
                     return Ok(Outcome::Answer(Answer { head, body, empty, told }));
@@ -173,6 +197,16 @@ impl Connection {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Waits while the vendor wants no more requests of a kind.
+    async fn wait_out(&self, ctx: &Context, run: &Run, topic: &str) -> Result<()> {
+        let until = run.pauses.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        let left = until.map_or(0, |until| until.saturating_sub(ctx.clock.now_us()));
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => ctx.sleep(Duration::from_micros(left)).await,
+            _ => Ok(()),
         }
     }
 
@@ -199,7 +233,8 @@ impl Connection {
                 let path = request.path.text_with(&all, encode).ok_or_else(|| missing("the path"))?;
                 let whole = if path.contains("://") { path } else { format!("{}{path}", self.base_url()?) };
                 url::Url::parse(&whole).map_err(|e| {
-                    Error::config(format!("{whole:?} is no URL: {e}")).hint("look at base_url")
+                    // It may hold a secret: it is not told.
+                    Error::config(format!("the address of a request is no URL: {e}")).hint("look at base_url")
                 })?
             }
         };
@@ -271,8 +306,12 @@ impl Connection {
                 let coded = base64::engine::general_purpose::STANDARD.encode(pair);
                 http.headers.push(("Authorization".into(), format!("Basic {coded}")));
             }
+            AuthKind::Url => {}
             AuthKind::Oauth2 => {
                 if let (Some(access), Some(oauth)) = (access, &auth.spec.oauth2) {
+                    if let Some(name) = &oauth.param {
+                        return with_param(http, name, access);
+                    }
                     http.headers.push((oauth.header.clone(), format!("{} {access}", oauth.scheme)));
                 }
             }
@@ -280,7 +319,8 @@ impl Connection {
         Ok(())
     }
 
-    fn judge(&self, found: &Arc<Found>, run: &Arc<Run>, ctx: &Context) -> Judge {
+    fn judge(&self, found: &Arc<Found>, run: &Arc<Run>, ctx: &Context, request: &Request) -> Judge {
+        let chain = request.chain.clone();
         let (plan, run, found) = (self.plan.clone(), run.clone(), found.clone());
         let clock = ctx.clock.clone();
         let renews = self.oauth().is_some();
@@ -291,6 +331,21 @@ impl Connection {
                 seen.insert(head.status);
                 before
             };
+            let good = (200..300).contains(&head.status);
+            // A refusal in a chain is judged as if it had come alone. What is no JSON is seen when it is read.
+            if let Some(Ok(pages)) = chain.as_ref().filter(|_| good).map(|chain| chain.pages(body, None))
+                && let Some((name, refusal)) = pages.refused
+            {
+                let refusal = refusal.as_bytes();
+                return match plan.rules.iter().find(|r| r.holds(head, refusal, &before)) {
+                    Some(rule) => rule.verdict(&plan.spec.name, head, refusal, clock.now_us(), &found),
+                    None => {
+                        let said = String::from_utf8_lossy(refusal).chars().take(500).collect::<String>();
+                        let what = format!("{} refused the command {name:?}: {said}", plan.spec.name);
+                        Verdict::Fail(Arc::new(Error::protocol(what)))
+                    }
+                };
+            }
             let Some(rule) = plan.rules.iter().find(|r| r.holds(head, body, &before)) else {
                 found.renew.store(renews && head.status == 401, Ordering::SeqCst);
                 return Verdict::ByStatus;
@@ -315,6 +370,10 @@ impl Rule {
             return false;
         }
         let Some(path) = &self.path else { return true };
+        if let Some(most) = spec.more_than {
+            let values = path.all(body).unwrap_or_default();
+            return values.iter().any(|value| value.parse::<f64>().is_ok_and(|value| value > most));
+        }
         if !spec.is_not.is_empty() {
             let values = path.all(body).unwrap_or_default();
             return values.iter().any(|value| !spec.is_not.contains(value));
@@ -362,6 +421,11 @@ impl Rule {
             }
             Action::Tell => {
                 *found.told.lock().unwrap_or_else(PoisonError::into_inner) = self.spec.hint.clone();
+                Verdict::Accept
+            }
+            Action::Pause => {
+                let pause = self.wait_for(head, body, now_us);
+                *found.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
                 Verdict::Accept
             }
             Action::Retry => {
@@ -412,6 +476,19 @@ fn add_query(url: &mut url::Url, pairs: Vec<(String, String)>) {
     if !pairs.is_empty() {
         url.query_pairs_mut().extend_pairs(pairs);
     }
+}
+
+/// A token as a member of a JSON body, or else as a query parameter.
+fn with_param(http: &mut HttpRequest, name: &str, token: &str) -> Result<()> {
+    if let Some(Ok(Value::Object(mut body))) = http.body.as_ref().map(|body| serde_json::from_slice(body)) {
+        body.insert(name.to_owned(), token.into());
+        http.body = Some(Bytes::from(Value::Object(body).to_string()));
+        return Ok(());
+    }
+    let mut url = url::Url::parse(&http.url).map_err(|e| Error::config(e.to_string()))?;
+    url.query_pairs_mut().append_pair(name, token);
+    http.url = url.to_string();
+    Ok(())
 }
 
 /// Puts a body where its encoding wants it.

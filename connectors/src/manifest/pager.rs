@@ -41,6 +41,7 @@ const ASKED: u32 = 4;
 /// Reads the pages of one stream, one at a time.
 pub(crate) struct Pager {
     pub plan: Arc<StreamPlan>,
+    selector: Selector,
     records: RecordsBuilder,
     /// The page before, in this process.
     before: Option<Vec<RecordBatch>>,
@@ -61,6 +62,8 @@ pub(crate) struct Page {
     /// Records from here on, this page's included, when the answer tells.
     pub left: Option<u64>,
     pub found: Found,
+    /// Of a chain: the last page is not full.
+    short: Option<bool>,
 }
 
 /// What a request stands on besides options.
@@ -75,9 +78,20 @@ pub(crate) struct Place<'a> {
 
 impl Pager {
     /// `source` is its name in the pipeline.
-    pub fn new(plan: Arc<StreamPlan>, source: &str) -> Self {
+    ///
+    /// # Errors
+    /// `Config` when an option that names a column is no path.
+    pub fn new(plan: Arc<StreamPlan>, source: &str, connection: &Connection) -> Result<Self> {
         let records = RecordsBuilder::new(Limits::default()).named(format!("{source}.{}", plan.spec.name));
-        Self { plan, records, before: None, outrun: 0 }
+        let mut selector = plan.selector.clone();
+        for (column, from) in &plan.lift {
+            // Without the option there is no such column.
+            let Some(from) = from.text(&|name| connection.value(name)) else { continue };
+            let path = Path::parse(&from)
+                .map_err(|why| Error::config(format!("the option that tells where {column} is: {why}")))?;
+            selector.lift.push((column.clone(), path));
+        }
+        Ok(Self { plan, selector, records, before: None, outrun: 0 })
     }
 
     /// Another list begins.
@@ -122,7 +136,18 @@ impl Pager {
                 name => (at.parent)(name),
             }
         };
-        connection.ask(ctx, &self.plan.request, &scope).await
+        let Some(chain) = &self.plan.request.chain else {
+            return connection.ask(ctx, &self.plan.request, &scope).await;
+        };
+        let all = |name: &str| scope(name).or_else(|| connection.value(name));
+        let commands = chain.commands(chain.width(turn.pages), &all).ok_or_else(|| {
+            Error::config(format!(
+                "stream {:?}: a request needs an option that is not set",
+                self.plan.spec.name
+            ))
+        })?;
+        let with = |name: &str| if name == "chain" { Some(commands.clone()) } else { scope(name) };
+        connection.ask(ctx, &self.plan.request, &with).await
     }
 
     /// Reads the page at `turn` and moves `turn` behind it.
@@ -188,7 +213,7 @@ impl Pager {
         loop {
             let Outcome::Answer(answer) = self.ask(connection, ctx, turn, at).await? else { return Ok(None) };
             asked += 1;
-            match self.take(&answer, at, label) {
+            match self.take(&answer, turn, at, label) {
                 Ok(page) => return Ok(Some((answer, page))),
                 Err(error) if !error.is_temporary() || asked == ASKED => {
                     return Err(error.with("asked", asked));
@@ -198,16 +223,29 @@ impl Pager {
         }
     }
 
-    fn take(&mut self, answer: &Answer, at: &Place<'_>, label: &str) -> Result<Page> {
+    fn take(&mut self, answer: &Answer, turn: &Turn, at: &Place<'_>, label: &str) -> Result<Page> {
         let mut page = Page::default();
+        let plan = self.plan.clone();
+        let bodies: Vec<&[u8]> = match &plan.request.chain {
+            _ if answer.empty => Vec::new(),
+            None => vec![&answer.body],
+            Some(chain) => {
+                let pages = chain.pages(&answer.body, Some(chain.width(turn.pages)))?;
+                // A refusal that a rule accepts is an empty page.
+                page.short = Some(pages.ended || pages.refused.is_some());
+                pages.good.into_iter().map(str::as_bytes).collect()
+            }
+        };
         self.records.begin_page(label, Some(answer.head.exchange));
-        if !answer.empty {
-            let found = self.records.push_page_with(&answer.body, &self.plan.selector, at.extra);
+        for body in bodies {
+            let found = self.records.push_page_with(body, &self.selector, at.extra);
             if found.is_err() {
                 // What came before the error must not be used.
                 self.records.discard_page();
             }
-            page.found = found?;
+            let found = found?;
+            page.found.records += found.records;
+            page.found.rejected += found.rejected;
         }
         self.records.finish_page();
         page.events = self.records.take_events();

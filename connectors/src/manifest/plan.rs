@@ -55,10 +55,28 @@ pub(crate) struct Request {
     pub limit: Option<String>,
     /// What must be looked up before: places in [`Plan::lookups`].
     pub lookups: Vec<usize>,
+    /// What is paused together: the path, or the method of a chain's commands.
+    pub topic: String,
+    /// Many pages in one answer.
+    pub chain: Option<Arc<ChainPlan>>,
+}
+
+/// How many pages come in one answer.
+pub(crate) struct ChainPlan {
+    pub pages: u32,
+    pub command: Template,
+    pub last: Template,
+    pub answers: Path,
+    pub refusals: Path,
+    /// Of the records, in the answer to one command.
+    pub records: Path,
+    /// Records of a full page.
+    pub size: u64,
 }
 
 pub(crate) struct AuthPlan {
     pub spec: AuthSpec,
+    pub base_url: Option<Template>,
     pub token: Option<Template>,
     pub user: Option<Template>,
     pub password: Option<Template>,
@@ -90,6 +108,8 @@ pub(crate) struct StreamPlan {
     pub spec: Stream,
     pub request: Request,
     pub selector: Selector,
+    /// Columns taken from inside of a record: name and path.
+    pub lift: Vec<(String, Template)>,
     pub paging: PagingPlan,
     pub incremental: Option<IncrementalPlan>,
     pub days: Option<DaysPlan>,
@@ -358,13 +378,23 @@ impl Compiler<'_> {
             repeatable: spec.repeatable,
             limit: spec.limit.clone(),
             lookups: Vec::new(),
+            topic: topic(&spec.path),
+            chain: None,
         }
     }
+}
+
+/// The path or command without what is asked of it.
+pub(crate) fn topic(path: &str) -> String {
+    path.split('?').next().unwrap_or_default().trim_start_matches('/').to_owned()
 }
 
 /// Whether a placeholder stands somewhere in a request.
 fn uses(request: &Request, name: &str) -> bool {
     let mut found = request.path.names().any(|n| n == name);
+    if let Some(chain) = &request.chain {
+        found |= chain.command.names().any(|n| n == name);
+    }
     found |= request.headers.iter().any(|(_, t)| t.names().any(|n| n == name));
     let mut look = |_: &str, t: &Template| found |= t.names().any(|n| n == name);
     request.query.templates("", &mut look);

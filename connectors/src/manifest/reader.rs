@@ -11,7 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use serde_json::{Map, Value};
 use throughline_core::{
-    Context, CountCheck, Error, Place as ErrorPlace, ReadEvent, ReadRequest, ReadStream, Result,
+    Context, CountCheck, Error, Notice, Place as ErrorPlace, ReadEvent, ReadRequest, ReadStream, Result,
 };
 
 use super::client::{Connection, Outcome};
@@ -113,8 +113,11 @@ impl Reader {
             state = State { done_to: state.done_to, last: state.last, ..State::default() };
         }
         Ok(Self {
-            pager: Pager::new(plan.clone(), &ctx.name),
-            parent_pager: parent.clone().map(|parent| Pager::new(parent, &ctx.name)),
+            pager: Pager::new(plan.clone(), &ctx.name, &connection)?,
+            parent_pager: match &parent {
+                Some(parent) => Some(Pager::new(parent.clone(), &ctx.name, &connection)?),
+                None => None,
+            },
             counter: plan.count.is_some().then(|| Counter { partial: resumed, ..Counter::default() }),
             connection,
             ctx,
@@ -277,7 +280,17 @@ impl Reader {
         if let Some(request) = &plan.request {
             let turn = Turn::default();
             let scope = |name: &str| self.windows.bound(name, span, &turn);
-            if let Outcome::Answer(answer) = self.connection.ask(&self.ctx, request, &scope).await? {
+            let asked = self.connection.ask(&self.ctx, request, &scope).await;
+            if let Err(error) = &asked
+                && error.is_temporary()
+            {
+                // The rows are there; how many there should be is not known, and the report says so.
+                let message =
+                    format!("{}: the vendor did not tell how many there are: {error}", self.plan.spec.name);
+                self.queue.push_back(ReadEvent::Notice(Notice { code: "not_counted".into(), message }));
+                return Ok(None);
+            }
+            if let Outcome::Answer(answer) = asked? {
                 let found =
                     if answer.empty { Some("0".to_owned()) } else { plan.path.scalar(&answer.body)? };
                 expected = found.and_then(|text| text.parse().ok());

@@ -2,7 +2,7 @@
 //!
 //! A source may live on, run after run, in the scheduler: what stopped one run must not stop the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
@@ -18,6 +18,8 @@ pub(crate) struct Run {
     pub seen: Mutex<BTreeSet<u16>>,
     /// A rule said stop: why nothing is asked any more.
     pub stopped: Mutex<Option<Arc<Error>>>,
+    /// Until when the vendor wants no more of some requests, by their topic, in microseconds.
+    pub pauses: Mutex<BTreeMap<String, i64>>,
     /// What was looked up, in the order of the plan's lookups.
     looked_up: Vec<tokio::sync::OnceCell<Value>>,
 }
@@ -31,8 +33,8 @@ impl Connection {
             Some(known) if known.client.ptr_eq(&client) => known.clone(),
             _ => {
                 let looked_up = self.plan.lookups.iter().map(|_| tokio::sync::OnceCell::new()).collect();
-                let (seen, stopped) = (Mutex::default(), Mutex::default());
-                let new = Arc::new(Run { client, seen, stopped, looked_up });
+                let (seen, stopped, pauses) = (Mutex::default(), Mutex::default(), Mutex::default());
+                let new = Arc::new(Run { client, seen, stopped, pauses, looked_up });
                 *run = Some(new.clone());
                 new
             }

@@ -97,6 +97,8 @@ pub enum AuthKind {
     Basic,
     /// An access token bought with a refresh token, kept in the token store
     Oauth2,
+    /// The address itself is the secret (an incoming webhook): `base_url`
+    Url,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -105,6 +107,8 @@ pub struct AuthSpec {
     pub kind: AuthKind,
     /// An option: this way is used when it is given. Without `when`, always.
     pub when: Option<String>,
+    /// Template of the base URL for those who sign in this way, in place of the manifest's.
+    pub base_url: Option<String>,
     /// Template of the token, for `bearer`, `header` and `query`.
     pub token: Option<String>,
     /// Name of the header or query parameter.
@@ -163,6 +167,9 @@ pub struct Oauth2 {
     pub header: String,
     #[serde(default = "bearer")]
     pub scheme: String,
+    /// The token is not sent in a header but as this member of a JSON body; of a request without one, as
+    /// this query parameter.
+    pub param: Option<String>,
 }
 
 fn post() -> String {
@@ -252,6 +259,8 @@ pub enum Action {
     Empty,
     /// A good answer; the hint is told in the run's report.
     Tell,
+    /// A good answer; requests to the same path wait before they are sent again.
+    Pause,
     /// Try this request again.
     Retry,
     /// We are too fast: the whole account waits.
@@ -286,12 +295,14 @@ pub struct ErrorRule {
     /// ... or anything but these: with `[*]` in the path, one such value is enough.
     #[serde(default)]
     pub is_not: Vec<String>,
+    /// ... or a number that is larger.
+    pub more_than: Option<f64>,
     /// The body contains this.
     pub contains: Option<String>,
     /// An earlier answer to this source had this status.
     pub after_status: Option<u16>,
     pub action: Action,
-    /// How long to wait, for `retry` and `slow_down`. First `wait_header`, then `wait_path`, then this,
+    /// How long to wait, for `retry`, `slow_down` and `pause`. First `wait_header`, then `wait_path`, then this,
     /// then the client's own growing pauses.
     pub wait: Option<String>,
     /// Response header with seconds to wait.
@@ -366,7 +377,8 @@ pub struct Stream {
     /// With `[*]` in `records`: members of the enclosing element that its records get.
     #[serde(default)]
     pub carry: Vec<String>,
-    /// Columns taken from inside of a record: name and path, e.g. `deal_id = "from.id"`.
+    /// Columns taken from inside of a record: name and path, e.g. `deal_id = "from.id"`. The path is a
+    /// template of options: so a column can be the one that a user names.
     #[serde(default)]
     pub lift: BTreeMap<String, String>,
     /// Only walked by other streams, as their parent: users never see it.
@@ -445,6 +457,29 @@ pub struct Paging {
     pub strip: Vec<String>,
     /// A total of records in the body, for the progress bar.
     pub progress: Option<String>,
+    /// `keyset`: many pages in one request.
+    pub chain: Option<Chain>,
+}
+
+/// Commands of one request that are carried out one after the other, each a page: `{chain}` in the request is
+/// an object of them, and each begins behind the last record of the one before. They grow from one to `pages`
+/// as pages come back full, so that a short list costs little. What stands behind the first page that is not
+/// full is no answer to anything: it is passed over, errors too.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// The most commands in a request.
+    pub pages: u32,
+    /// Template of a command; values are percent-encoded. `{last}` is the key to begin behind.
+    pub command: String,
+    /// Template of `{last}` in every command but the first: how the vendor names the last key of the command
+    /// `{before}`.
+    pub last: String,
+    /// Path of the object with the answer to each command, by its name. `records` is a path in such an answer.
+    pub answers: String,
+    /// Path of the object with the refusals, by the names of commands. The rules of `errors` judge each as if
+    /// it had come alone.
+    pub refusals: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -123,6 +123,48 @@ impl Path {
     }
 }
 
+impl Path {
+    /// The members of the object at this path, in order: names and JSON texts. None where there is no object.
+    ///
+    /// # Errors
+    /// `Protocol` when the answer is no JSON.
+    pub fn members<'a>(&self, answer: &'a [u8]) -> Result<Vec<(String, &'a str)>> {
+        let Some(object) = self.find(answer)? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        let mut scan = Scan::new(object.as_bytes());
+        if scan.peek() != b'{' {
+            return Ok(found);
+        }
+        scan.each::<Malformed>(|scan, key| {
+            let value = scan.value()?.range;
+            if let Some(name) = key.and_then(|key| key_text(scan.bytes, &key)) {
+                found.push((name, &object[value]));
+            }
+            Ok(())
+        })
+        .map_err(|m| malformed("the answer", answer, m))?;
+        Ok(found)
+    }
+
+    /// How many elements the list at this path has; 0 where there is no list.
+    ///
+    /// # Errors
+    /// `Protocol` when the answer is no JSON.
+    pub fn count(&self, answer: &[u8]) -> Result<u64> {
+        let Some(list) = self.find(answer)? else { return Ok(0) };
+        let mut scan = Scan::new(list.as_bytes());
+        let mut count = 0;
+        if scan.peek() == b'[' {
+            scan.each::<Malformed>(|scan, _| {
+                count += 1;
+                scan.value().map(|_| ())
+            })
+            .map_err(|m| malformed("the answer", answer, m))?;
+        }
+        Ok(count)
+    }
+}
+
 fn all(scan: &mut Scan<'_>, steps: &[Step], to: &mut Vec<String>) -> std::result::Result<(), Malformed> {
     let first = scan.peek();
     let Some((step, rest)) = steps.split_first() else {

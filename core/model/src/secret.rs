@@ -87,6 +87,9 @@ const SHORTEST: usize = 4;
 /// From this length on a secret is also searched for inside base64 of a longer text (`user:password`).
 const SHORTEST_IN_BASE64: usize = 8;
 
+/// Shorter parts of a secret address are words, not codes.
+const SHORTEST_CODE: usize = 10;
+
 /// Takes registered secrets out of text: as they are, percent-encoded, JSON-escaped or in base64.
 ///
 /// Clones share one list, so that a token bought in the middle of a run is hidden everywhere from
@@ -124,6 +127,12 @@ impl Redactor {
         let mut patterns = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if patterns.registered.insert(secret.into()) {
             patterns.finders.extend(forms.iter().map(|form| Finder::new(form.as_bytes()).into_owned()));
+        }
+        drop(patterns);
+        // An address that is a secret (a webhook's) is so by the codes in its path, whatever host stands before it.
+        if let Some(url) = url::Url::parse(secret).ok().filter(|url| url.has_host()) {
+            let codes = url.path_segments().into_iter().flatten().filter(|code| code.len() >= SHORTEST_CODE);
+            codes.for_each(|code| self.register_text(code));
         }
     }
 
@@ -246,6 +255,16 @@ mod tests {
         let redactor = Redactor::new();
         redactor.register(&Secret::new(secret));
         redactor.redact(text).into_owned()
+    }
+
+    #[test]
+    fn an_address_is_hidden_by_its_codes() {
+        let secret = "https://shop.bitrix24.ru/rest/1/k3y9portal7hook5a/";
+        let shown = hidden(secret, "https://SHOP.bitrix24.ru/rest/1/k3y9portal7hook5a/crm.item.list");
+        assert_eq!(shown, "https://SHOP.bitrix24.ru/rest/1/***/crm.item.list");
+        assert!(!hidden(secret, "http://127.0.0.1/rest/1/k3y9portal7hook5a/batch").contains("k3y9"));
+        assert_eq!(hidden(secret, "the rest of it"), "the rest of it");
+        assert_eq!(hidden("no:address/longerthanten", "longerthanten"), "longerthanten");
     }
 
     #[test]

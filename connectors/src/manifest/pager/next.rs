@@ -25,7 +25,9 @@ impl Pager {
     ) -> Result<Option<Turn>> {
         let found = page.found.records;
         let paging = &self.plan.spec.paging;
-        let short = paging.short_page_ends && paging.size.is_some_and(|size| found < size);
+        let short = page
+            .short
+            .unwrap_or_else(|| paging.short_page_ends && paging.size.is_some_and(|size| found < size));
         match self.plan.paging.kind {
             PagingKind::None => Ok(None),
             PagingKind::Page | PagingKind::Offset => {

@@ -17,6 +17,7 @@ impl Compiler<'_> {
             }
             AuthKind::Basic => &[("user", spec.user.is_some()), ("password", spec.password.is_some())],
             AuthKind::Oauth2 => &[("oauth2", spec.oauth2.is_some())],
+            AuthKind::Url => &[("base_url", spec.base_url.is_some())],
         };
         for (key, given) in needs {
             if !given {
@@ -26,6 +27,7 @@ impl Compiler<'_> {
         let template = |c: &mut Self, key: &str, text: &Option<String>| {
             text.as_ref().map(|text| c.template(&format!("{at}/{key}"), text))
         };
+        let base_url = template(self, "base_url", &spec.base_url);
         let token = template(self, "token", &spec.token);
         let user = template(self, "user", &spec.user);
         let password = template(self, "password", &spec.password);
@@ -69,7 +71,7 @@ impl Compiler<'_> {
                     .collect(),
             })
         });
-        AuthPlan { spec: spec.clone(), token, user, password, oauth2 }
+        AuthPlan { spec: spec.clone(), base_url, token, user, password, oauth2 }
     }
 
     pub(super) fn rule(&mut self, index: usize, spec: &ErrorRule) -> Rule {
@@ -82,15 +84,22 @@ impl Compiler<'_> {
                 self.p.add(format!("{at}/{key}"), format!("{key} needs path: what is compared with it"));
             }
         }
-        if !spec.is.is_empty() && !spec.is_not.is_empty() {
-            self.p.add(format!("{at}/is_not"), "a rule has either is or is_not");
+        if spec.more_than.is_some() && spec.path.is_none() {
+            self.p.add(format!("{at}/more_than"), "more_than needs path: what is compared with it");
+        }
+        let compared = [!spec.is.is_empty(), !spec.is_not.is_empty(), spec.more_than.is_some()];
+        if compared.iter().filter(|c| **c).count() > 1 {
+            self.p.add(&at, "a rule has only one of is, is_not and more_than");
         }
         if spec.action == Action::Tell && spec.hint.is_none() {
             self.p.add(&at, "tell needs hint: what is told");
         }
         let waits = spec.wait.is_some() || spec.wait_header.is_some() || spec.wait_path.is_some();
-        if waits && !matches!(spec.action, Action::Retry | Action::SlowDown) {
-            self.p.add(&at, "only retry and slow_down wait");
+        if waits && !matches!(spec.action, Action::Retry | Action::SlowDown | Action::Pause) {
+            self.p.add(&at, "only retry, slow_down and pause wait");
+        }
+        if spec.action == Action::Pause && !waits {
+            self.p.add(&at, "pause needs wait, wait_header or wait_path: how long");
         }
         Rule {
             path: self.maybe_path(&format!("{at}/path"), spec.path.as_ref()),

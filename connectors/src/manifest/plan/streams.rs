@@ -1,8 +1,11 @@
 //! The streams of a manifest: their pages, windows, days and parents.
 
-use super::{Compiler, CountPlan, DaysPlan, IncrementalPlan, PagingPlan, StreamPlan, is_word, uses};
+use super::{
+    ChainPlan, Compiler, CountPlan, DaysPlan, IncrementalPlan, PagingPlan, StreamPlan, is_word, topic, uses,
+};
 use crate::manifest::moments::{Format, duration, pattern_is_good};
 use crate::manifest::spec::{Manifest, OrderOf, Paging, PagingKind, Stream};
+use crate::manifest::template::Template;
 use crate::records::Selector;
 
 impl Compiler<'_> {
@@ -27,7 +30,21 @@ impl Compiler<'_> {
         if windowed {
             self.names.extend(["from".into(), "to".into()]);
         }
-        let request = self.request(&format!("{at}/request"), &spec.request);
+        let chain = self.chain(&at, spec);
+        if chain.is_some() {
+            self.names.push("chain".into());
+        }
+        let mut request = self.request(&format!("{at}/request"), &spec.request);
+        if let Some(chain) = chain {
+            if !uses(&request, "chain") {
+                self.p.add(
+                    format!("{at}/request"),
+                    "nothing in the request uses {chain}: no page would be asked for",
+                );
+            }
+            request.topic = topic(spec.paging.chain.as_ref().map_or("", |c| &c.command));
+            request.chain = Some(std::sync::Arc::new(chain));
+        }
         let count = spec.count.as_ref().and_then(|count| {
             Some(CountPlan {
                 request: count.request.as_ref().map(|r| self.request(&format!("{at}/count/request"), r)),
@@ -60,19 +77,68 @@ impl Compiler<'_> {
         if !spec.carry.is_empty() && !spec.records.contains("[*]") {
             self.p.add(format!("{at}/carry"), "carry needs a [*] in records");
         }
-        let lift = spec
-            .lift
-            .iter()
-            .filter_map(|(name, from)| Some((name.clone(), self.path(&format!("{at}/lift/{name}"), from)?)))
-            .collect();
+        let lift = spec.lift.iter().map(|(name, from)| (name.clone(), self.lift(&at, name, from))).collect();
         let selector = Selector {
             path,
-            lift,
+            lift: Vec::new(),
             single: spec.single,
             may_be_missing: spec.may_be_missing,
             carry: spec.carry.clone(),
         };
-        Some(StreamPlan { spec: spec.clone(), request, selector, paging, incremental, days, parent, count })
+        Some(StreamPlan {
+            spec: spec.clone(),
+            request,
+            selector,
+            lift,
+            paging,
+            incremental,
+            days,
+            parent,
+            count,
+        })
+    }
+
+    /// A path, or one that options name.
+    fn lift(&mut self, stream: &str, name: &str, from: &str) -> Template {
+        let at = format!("{stream}/lift/{name}");
+        let template = self.template(&at, from);
+        if template.names().next().is_none() {
+            self.path(&at, &template.text(&|_| None).unwrap_or_default());
+        }
+        template
+    }
+
+    fn chain(&mut self, stream: &str, spec: &Stream) -> Option<ChainPlan> {
+        let s = spec.paging.chain.as_ref()?;
+        let at = format!("{stream}/paging/chain");
+        if spec.paging.kind != PagingKind::Keyset {
+            self.p.add(&at, "only paging by keyset has chains");
+        }
+        if !(1..=1000).contains(&s.pages) {
+            self.p.add(format!("{at}/pages"), "must be from 1 to 1000");
+        }
+        let Some(size) = spec.paging.size else {
+            self.p
+                .add(format!("{stream}/paging"), "a chain needs size: it ends with a page that is not full");
+            return None;
+        };
+        let command = self.template(&format!("{at}/command"), &s.command);
+        if !command.names().any(|n| n == "last") {
+            self.p.add(format!("{at}/command"), "it does not use {last}: every page would be the first");
+        }
+        let known = self.names.len();
+        self.names.push("before".into());
+        let last = self.template(&format!("{at}/last"), &s.last);
+        self.names.truncate(known);
+        Some(ChainPlan {
+            pages: s.pages,
+            command,
+            last,
+            answers: self.path(&format!("{at}/answers"), &s.answers)?,
+            refusals: self.path(&format!("{at}/refusals"), &s.refusals)?,
+            records: self.path(&format!("{stream}/records"), &spec.records)?,
+            size,
+        })
     }
 
     fn paging(&mut self, stream: &str, spec: &Stream) -> PagingPlan {
