@@ -89,6 +89,10 @@ pub enum Fault {
     LeaveOut {
         rows: usize,
     },
+    /// A method says that it has worked for so long of the time it may.
+    Operating {
+        ms: u64,
+    },
     Drift {
         variant: String,
         page: u64,
@@ -107,7 +111,7 @@ pub enum Fault {
 }
 
 pub const KINDS: &str = "status (or the code itself: 429, 420, 403, 500, 502, 503, 504), cut, truncate, slow, \
-expire_token, rotate_delay, touch, partial, leave_out, drift, malformed, next_when_full, job_fails, job_retries";
+expire_token, rotate_delay, touch, partial, leave_out, operating, drift, malformed, next_when_full, job_fails, job_retries";
 
 /// Variants of `drift`.
 pub const DRIFTS: &[&str] = &[
@@ -177,8 +181,8 @@ impl Rule {
             "malformed" if !MALFORMED.contains(&self.variant.as_str()) => {
                 Err(format!("malformed variant {:?}: one of {}", self.variant, MALFORMED.join(", ")))
             }
-            "status" | "cut" | "truncate" | "slow" | "expire_token" | "rotate_delay" | "touch"
-            | "partial" | "leave_out" | "drift" | "malformed" | "next_when_full" | "job_fails"
+            "status" | "cut" | "truncate" | "slow" | "operating" | "expire_token" | "rotate_delay"
+            | "touch" | "partial" | "leave_out" | "drift" | "malformed" | "next_when_full" | "job_fails"
             | "job_retries" => Ok(self),
             other => Err(format!("unknown fault {other:?}: one of {KINDS}")),
         }
@@ -201,6 +205,7 @@ impl Rule {
             "touch" => Fault::Touch { rows: self.rows.max(1) },
             "partial" => Fault::Partial { rows: self.rows.max(1) },
             "leave_out" => Fault::LeaveOut { rows: self.rows.max(1) },
+            "operating" => Fault::Operating { ms: self.ms },
             "drift" => {
                 let page = self.page.max(2);
                 Fault::Drift { variant: self.variant.clone(), page, late: on_path >= page }

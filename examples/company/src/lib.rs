@@ -6,6 +6,7 @@
 
 pub mod ads;
 pub mod amocrm;
+pub mod bitrix24;
 pub mod chat;
 pub mod company;
 pub mod config;

@@ -116,6 +116,9 @@ struct ServerArgs {
     /// HubSpot's requests of the day; 0: no limit
     #[arg(long, default_value_t = 0)]
     hubspot_daily: u64,
+    /// Bitrix24's bucket of requests, which loses 2 a second; 0: no limit
+    #[arg(long, default_value_t = 50)]
+    bitrix24_burst: usize,
     /// Life of an amoCRM access token
     #[arg(long, default_value_t = 86_400)]
     token_ttl_s: u64,
@@ -180,6 +183,7 @@ impl ServerArgs {
                 searches: self.hubspot_searches,
                 daily: self.hubspot_daily,
             },
+            bitrix24: company::bitrix24::Options { burst: self.bitrix24_burst },
             direct: company::direct::Options { polls: self.polls, ..company::direct::Options::default() },
             faults: self.faults.iter().map(|f| Rule::parse(f)).collect::<Result<_, _>>()?,
             out: self.out.clone(),

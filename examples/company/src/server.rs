@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::amocrm::auth::Auth;
 use crate::amocrm::{self, Crm};
+use crate::bitrix24::{self, Bitrix};
 use crate::company::Company;
 use crate::control;
 use crate::direct::{self, Direct};
@@ -47,6 +48,7 @@ pub struct Options {
     pub metrika_rps: usize,
     pub logs: requests::Options,
     pub hubspot: hubspot::Options,
+    pub bitrix24: bitrix24::Options,
     pub direct: direct::Options,
     pub telegram: telegram::Options,
     pub faults: Vec<Rule>,
@@ -66,6 +68,7 @@ impl Default for Options {
             metrika_rps: 10,
             logs: requests::Options::default(),
             hubspot: hubspot::Options::default(),
+            bitrix24: bitrix24::Options::default(),
             direct: direct::Options::default(),
             telegram: telegram::Options::default(),
             faults: Vec::new(),
@@ -82,6 +85,7 @@ pub struct Server {
     pub crm: Crm,
     pub logs: Logs,
     pub hubspot: Hubspot,
+    pub bitrix24: Bitrix,
     pub direct: Direct,
     pub telegram: Telegram,
     pub vk: Vk,
@@ -108,6 +112,7 @@ impl Server {
             crm: Crm::default(),
             logs: Logs::default(),
             hubspot: Hubspot::new(options.hubspot.clone()),
+            bitrix24: Bitrix::new(options.bitrix24.clone()),
             direct: Direct::new(options.direct.clone()),
             telegram: Telegram::new(options.telegram.clone()),
             vk: Vk::default(),
@@ -152,6 +157,7 @@ impl Server {
         self.now.store(now, Ordering::SeqCst);
         self.crm.forget();
         self.hubspot.forget();
+        self.bitrix24.forget();
         self.write_out()
     }
 
@@ -224,6 +230,16 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Bitrix => self.bitrix24.answer(&bitrix24::Call {
+                company: &self.company,
+                now,
+                method: &call.method,
+                path: &call.path,
+                query: &call.query,
+                base: &call.base,
+                body: &call.body,
+                faults,
+            }),
             Api::Direct => self.direct.answer(&direct::Call {
                 company: &self.company,
                 now,
@@ -263,7 +279,7 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => 0,
+            Api::Hubspot | Api::Bitrix | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -298,8 +314,10 @@ fn direct_code(status: u16) -> u32 {
     }
 }
 
-fn failure(api: Api, status: u16) -> Reply {
+fn failure(api: Api, status: u16, now: i64) -> Reply {
     match (api, status) {
+        (Api::Bitrix, 429 | 503) => bitrix24::limit(status, now),
+        (Api::Bitrix, _) => bitrix24::failure(status),
         (Api::Direct, _) => direct::refuse(status, direct_code(status), "Server error", ""),
         (Api::Vk, _) => vk::failure(status),
         (Api::Telegram, 429) => telegram::refuse(429, ""),
@@ -320,6 +338,7 @@ pub enum Api {
     Crm,
     Metrika,
     Hubspot,
+    Bitrix,
     Direct,
     Telegram,
     Vk,
@@ -335,6 +354,8 @@ impl Api {
             Api::Metrika
         } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p)) {
             Api::Hubspot
+        } else if path.starts_with("/rest/") || path.starts_with("/oauth/token") {
+            Api::Bitrix
         } else if path.starts_with("/json/v5") {
             Api::Direct
         } else if path.starts_with("/bot") {
@@ -353,6 +374,7 @@ impl Api {
             Api::Crm => "amocrm",
             Api::Metrika => "metrika",
             Api::Hubspot => "hubspot",
+            Api::Bitrix => "bitrix24",
             Api::Direct => "direct",
             Api::Telegram => "telegram",
             Api::Vk => "vk",
@@ -407,20 +429,26 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     if let Some(reply) = server.limit(call.api, seen) {
         return build(&server, reply, None);
     }
-    let faults = server.faults.on(&call.path, &call.query);
+    let faults = if call.api == Api::Bitrix {
+        // Its methods stand in the bodies of batches.
+        server.faults.on(&call.path, &bitrix24::about(&call.path, &call.query, &call.body))
+    } else {
+        server.faults.on(&call.path, &call.query)
+    };
     for f in &faults {
         match f {
             Fault::Slow { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
             Fault::ExpireToken => {
                 server.auth.expire();
                 server.hubspot.auth.expire();
+                server.bitrix24.auth.expire();
             }
             _ => {}
         }
     }
     for f in &faults {
         if let Fault::Status { status, retry_after, retry_date } = f {
-            let mut reply = failure(call.api, *status);
+            let mut reply = failure(call.api, *status, server.now());
             if let Some(after) = retry_after {
                 let value = match after.parse::<i64>() {
                     Ok(seconds) if *retry_date => http_date(server.now() + seconds),
@@ -528,6 +556,14 @@ impl Running {
                 "redirect_uri": hubspot::auth::REDIRECT_URI,
                 "authorization_code": hubspot::auth::CODE,
                 "refresh_token": hubspot::auth::REFRESH_TOKEN,
+            },
+            "bitrix24": {
+                "base_url": self.url(),
+                "portal": bitrix24::PORTAL,
+                "webhook": bitrix24::auth::webhook(&self.url()),
+                "client_id": bitrix24::auth::CLIENT_ID,
+                "client_secret": bitrix24::auth::CLIENT_SECRET,
+                "authorization_code": bitrix24::auth::CODE,
             },
             "direct": {
                 "base_url": self.url(),
