@@ -4,6 +4,7 @@
 //! every one of them shares, from bytes to columns, is [`records`].
 
 pub mod amocrm;
+pub mod bitrix24;
 mod days;
 pub mod file;
 mod flow;
@@ -28,6 +29,7 @@ pub mod yandex_metrica;
 pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     let mut all: Vec<Box<dyn throughline_core::SourceConnector>> = vec![
         Box::new(amocrm::connector()),
+        Box::new(bitrix24::connector()),
         Box::new(hubspot::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),

@@ -6,6 +6,8 @@ mod amocrm;
 mod amocrm_mapping;
 mod amocrm_samples;
 mod behaviour;
+mod bitrix24;
+mod bitrix24_mapping;
 mod comagic;
 mod direct;
 mod direct_company;
