@@ -17,6 +17,7 @@ mod local;
 pub mod manifest;
 pub mod records;
 pub mod telegram;
+pub mod telegram_export;
 mod tsv;
 pub mod vk;
 mod webhook;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(telegram::TelegramConnector),
+        Box::new(telegram_export::TelegramExportConnector),
         Box::new(vk::VkConnector),
         Box::new(whatsapp::WhatsappConnector),
         Box::new(whatsapp_export::WhatsappExportConnector),

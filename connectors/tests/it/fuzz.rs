@@ -3,6 +3,7 @@
 
 use futures::StreamExt as _;
 use serde_json::json;
+use throughline_connectors::telegram_export::TelegramExportConnector;
 use throughline_connectors::whatsapp_export::WhatsappExportConnector;
 use throughline_core::{Checkpoint, DynSource, ErrorKind, ReadEvent, ReadRequest};
 
@@ -73,6 +74,29 @@ fn exported_chats() {
             assert!(done.checkpoint.is_some());
         }
     });
+}
+
+#[test]
+fn exported_telegram_chats() {
+    let world = World::at(NOW);
+    let seeds: Vec<Vec<u8>> = super::telegram_export::SAMPLES.iter().map(|s| s.as_bytes().to_vec()).collect();
+    let source = world.build(&TelegramExportConnector, json!({"path": "chat.json", "account": "55"}));
+    fuzz("exported Telegram chats", &seeds, |input, _| {
+        world.write("chat.json", input);
+        let done = read(&world, &source, "messages", None);
+        assert_eq!(done.error.is_none(), done.checkpoint.is_some());
+        if input == seeds[0] {
+            assert_eq!((done.rows, done.rejects, done.error.is_none()), (4, 0, true));
+        }
+    });
+    for before in
+        ["{\"id\":1,\"type\":\"personal_chat\",\"messages\":[", "{\"about\":\"", "{\"chats\":{\"list\":["]
+    {
+        grows_evenly("exported Telegram chats", before.as_bytes(), b"", PARTS, |input| {
+            world.write("chat.json", input);
+            read(&world, &source, "messages", None);
+        });
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod metrica;
 mod oauth;
 mod support;
 mod telegram;
+mod telegram_export;
 mod vk;
 
 mod webhooks;
