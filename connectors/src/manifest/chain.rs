@@ -46,6 +46,15 @@ impl ChainPlan {
         Some(Value::Object(commands))
     }
 
+    /// The command that was refused, and the refusal, when that is the first thing that is wrong.
+    pub fn refusal<'a>(&self, answer: &'a [u8]) -> Option<(String, &'a str)> {
+        if self.refusals.members(answer).is_ok_and(|all| all.is_empty()) {
+            return None;
+        }
+        // What is no JSON is seen when it is read.
+        self.pages(answer, None).ok()?.refused
+    }
+
     /// Takes an answer apart. `width` is how many commands there were; without it, as many as are answered.
     ///
     /// # Errors

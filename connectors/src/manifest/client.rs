@@ -122,10 +122,11 @@ impl Connection {
         let limits = &self.plan.spec.limits;
         let key = match self.plan.account.as_ref().and_then(|t| t.text(&|n| self.value(n))) {
             Some(key) => key,
+            // Before the first token nobody knows an address that comes with it.
             None => {
-                let url = self.base_url()?;
-                let host = url::Url::parse(&url).ok().and_then(|u| u.host_str().map(str::to_owned));
-                format!("{}:{}", self.plan.spec.name, host.unwrap_or(url))
+                let url = self.address().and_then(|url| url::Url::parse(&url).ok());
+                let host = url.and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
+                format!("{}:{host}", self.plan.spec.name)
             }
         };
         Ok(Account {
@@ -332,9 +333,9 @@ impl Connection {
                 before
             };
             let good = (200..300).contains(&head.status);
-            // A refusal in a chain is judged as if it had come alone. What is no JSON is seen when it is read.
-            if let Some(Ok(pages)) = chain.as_ref().filter(|_| good).map(|chain| chain.pages(body, None))
-                && let Some((name, refusal)) = pages.refused
+            // A refusal in a chain is judged as if it had come alone.
+            if let Some((name, refusal)) =
+                chain.as_ref().filter(|_| good).and_then(|chain| chain.refusal(body))
             {
                 let refusal = refusal.as_bytes();
                 return match plan.rules.iter().find(|r| r.holds(head, refusal, &before)) {
@@ -370,6 +371,10 @@ impl Rule {
             return false;
         }
         let Some(path) = &self.path else { return true };
+        // Rules look at every good answer, and those are long.
+        if !path.may_lead_somewhere(body) {
+            return false;
+        }
         if let Some(most) = spec.more_than {
             let values = path.all(body).unwrap_or_default();
             return values.iter().any(|value| value.parse::<f64>().is_ok_and(|value| value > most));

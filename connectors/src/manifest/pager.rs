@@ -23,10 +23,10 @@ use std::time::Duration;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
-use throughline_core::{Context, Error, Notice, ReadEvent, Result};
+use throughline_core::{Context, Error, ErrorKind, Notice, ReadEvent, Result};
 
 use super::client::{Answer, Connection, Outcome};
-use super::plan::StreamPlan;
+use super::plan::{ChainPlan, StreamPlan};
 use super::spec::PagingKind;
 use super::state::{Span, Turn};
 use super::template::Scope;
@@ -46,6 +46,8 @@ pub(crate) struct Pager {
     /// The page before, in this process.
     before: Option<Vec<RecordBatch>>,
     outrun: u32,
+    /// Commands of a chain at most, since longer ones did not come back.
+    widest: u32,
 }
 
 /// One page.
@@ -91,7 +93,7 @@ impl Pager {
                 .map_err(|why| Error::config(format!("the option that tells where {column} is: {why}")))?;
             selector.lift.push((column.clone(), path));
         }
-        Ok(Self { plan, selector, records, before: None, outrun: 0 })
+        Ok(Self { plan, selector, records, before: None, outrun: 0, widest: u32::MAX })
     }
 
     /// Another list begins.
@@ -114,6 +116,10 @@ impl Pager {
     fn offset(&self, turn: &Turn) -> u64 {
         let back = u64::from(self.guarded() && turn.offset > 0);
         self.first() + turn.offset - back
+    }
+
+    fn width(&self, chain: &ChainPlan, turn: &Turn) -> u32 {
+        chain.width(turn.pages).min(self.widest)
     }
 
     async fn ask(
@@ -140,7 +146,7 @@ impl Pager {
             return connection.ask(ctx, &self.plan.request, &scope).await;
         };
         let all = |name: &str| scope(name).or_else(|| connection.value(name));
-        let commands = chain.commands(chain.width(turn.pages), &all).ok_or_else(|| {
+        let commands = chain.commands(self.width(chain, turn), &all).ok_or_else(|| {
             Error::config(format!(
                 "stream {:?}: a request needs an option that is not set",
                 self.plan.spec.name
@@ -211,7 +217,17 @@ impl Pager {
     ) -> Result<Option<(Answer, Page)>> {
         let mut asked = 0;
         loop {
-            let Outcome::Answer(answer) = self.ask(connection, ctx, turn, at).await? else { return Ok(None) };
+            let outcome = match self.ask(connection, ctx, turn, at).await {
+                Ok(outcome) => outcome,
+                Err(error) => match self.narrower(&error, turn) {
+                    Some(width) => {
+                        self.widest = width;
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+            };
+            let Outcome::Answer(answer) = outcome else { return Ok(None) };
             asked += 1;
             match self.take(&answer, turn, at, label) {
                 Ok(page) => return Ok(Some((answer, page))),
@@ -223,6 +239,12 @@ impl Pager {
         }
     }
 
+    /// Many pages may take the vendor longer than it works on one request: then fewer are asked for.
+    fn narrower(&self, error: &Error, turn: &Turn) -> Option<u32> {
+        let width = self.width(self.plan.request.chain.as_ref()?, turn);
+        (width > 1 && error.is_temporary() && error.kind() == ErrorKind::Io).then(|| (width / 8).max(1))
+    }
+
     fn take(&mut self, answer: &Answer, turn: &Turn, at: &Place<'_>, label: &str) -> Result<Page> {
         let mut page = Page::default();
         let plan = self.plan.clone();
@@ -230,7 +252,7 @@ impl Pager {
             _ if answer.empty => Vec::new(),
             None => vec![&answer.body],
             Some(chain) => {
-                let pages = chain.pages(&answer.body, Some(chain.width(turn.pages)))?;
+                let pages = chain.pages(&answer.body, Some(self.width(chain, turn)))?;
                 // A refusal that a rule accepts is an empty page.
                 page.short = Some(pages.ended || pages.refused.is_some());
                 pages.good.into_iter().map(str::as_bytes).collect()

@@ -146,6 +146,15 @@ impl Path {
         Ok(found)
     }
 
+    /// False when one of its keys stands nowhere in the answer: much quicker than looking.
+    pub fn may_lead_somewhere(&self, answer: &[u8]) -> bool {
+        let stands = |what: &[u8]| memchr::memmem::find(answer, what).is_some();
+        self.steps.iter().all(|step| match step {
+            Step::Key(key) => stands(format!("\"{key}\"").as_bytes()),
+            Step::Index(_) | Step::Each => true,
+        }) || stands(br"\u00") // A key may be written with escapes.
+    }
+
     /// How many elements the list at this path has; 0 where there is no list.
     ///
     /// # Errors

@@ -186,7 +186,7 @@ fn mistakes_are_found() {
         ("batch = 4\n", "", "answers is for batches"),
         ("key = [\"id\"]\nlift", "key = [\"a\"]\nlift", "must be the stream's key"),
         ("{lookup.fields}", "{lookup.felds}", "no placeholder \"lookup.felds\""),
-        ("is_not = [\"gone\"]", "is_not = [\"gone\"]\nis = [\"x\"]", "either is or is_not"),
+        ("is_not = [\"gone\"]", "is_not = [\"gone\"]\nis = [\"x\"]", "only one of is, is_not"),
         ("hint = \"there is more of some\"\n", "", "tell needs hint"),
         ("per_second = 2\n", "per_second = 0\n", "must be more than 0"),
         ("split = 20", "split = 0", "must be at least 1"),

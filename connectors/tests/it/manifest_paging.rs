@@ -394,3 +394,58 @@ async fn a_selector_that_misses_is_an_error_that_helps() {
         .unwrap();
     assert!(error.to_string().contains("did you mean \"items\"?"), "{error}");
 }
+
+/// A vendor that gives up on more than `most` commands in a request.
+fn chained(count: u64, most: usize) -> impl Fn(&crate::fixture::Asked) -> Reply + Send + Sync + 'static {
+    move |asked| {
+        let body = asked.json();
+        let commands = body["commands"].as_object().unwrap();
+        if commands.len() > most {
+            return Reply::text(504, "took too long");
+        }
+        let (mut answers, mut refusals) = (json!({}), json!({}));
+        let mut before: Option<u64> = None;
+        for (name, command) in commands {
+            let last = command.as_str().unwrap().strip_prefix("list?after=").unwrap();
+            let last = if last.starts_with("%24") { before } else { Some(last.parse().unwrap()) };
+            let Some(last) = last else {
+                refusals[name] = json!({"error": "nothing to begin behind"});
+                continue;
+            };
+            let page: Vec<Value> = (last + 1..=count).take(10).map(|id| json!({"id": id})).collect();
+            before = page.get(9).and_then(|row| row["id"].as_u64());
+            answers[name] = json!({"items": page});
+        }
+        Reply::json(&json!({"answers": answers, "refusals": refusals}))
+    }
+}
+
+#[tokio::test]
+async fn chains_of_pages_grow_and_shrink() {
+    let text = "name = \"test\"\nbase_url = \"https://api.example.com\"\n[limits]\nattempts = 1\n[[errors]]\npath = \"error\"\naction = \"fail\"\n\
+                [[streams]]\nname = \"items\"\nrecords = \"items\"\nkey = [\"id\"]\n[streams.request]\npath = \"/chain\"\nmethod = \"POST\"\n\
+                body = { commands = \"{chain}\" }\n[streams.paging]\nkind = \"keyset\"\ncolumn = \"id\"\nstart = \"0\"\nsize = 10\n\
+                [streams.paging.chain]\npages = 20\ncommand = \"list?after={last}\"\nlast = \"$result[{before}]\"\nanswers = \"answers\"\n\
+                refusals = \"refusals\"\n";
+    for (count, most, requests) in [
+        (0, 99, 1),
+        (9, 99, 1),
+        (10, 99, 2),
+        (11, 99, 2),
+        (29, 99, 2),
+        (30, 99, 3),
+        (31, 99, 3),
+        // 1, 2, 4, 8, 16 and then 20 pages.
+        (700, 99, 7),
+        // 8 come back, 16 do not, and 2 do: 15 pages are read by then, and 5 are left and one that is short.
+        (200, 8, 8),
+    ] {
+        let server = Server::start(chained(count, most)).await;
+        let world = World::new();
+        let source = source(text, &server.url, json!({}));
+        let got = read(&world, &source, request("items", None)).await.ok();
+        assert_eq!((got.rows.len() as u64, got.latest("id").len() as u64), (count, count), "{count}");
+        assert_eq!(server.asked().len(), requests, "{count} by {most}");
+        resumes_anywhere(&world, &source, "items", "id").await;
+    }
+}

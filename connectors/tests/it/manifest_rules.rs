@@ -131,3 +131,77 @@ async fn a_link_to_another_host_gets_no_credentials() {
     let error = read(&World::new(), &source, request("items", None)).await.error.unwrap();
     assert!(error.to_string().contains("another host"), "{error}");
 }
+
+#[tokio::test]
+async fn a_method_that_worked_for_long_rests() {
+    let rules = "[[errors]]\npath = \"spent\"\nmore_than = 10.5\naction = \"pause\"\nwait_path = \"back_at\"\nwait_until = true\n";
+    for (spent, least, most) in [("10.5", 0, 1), ("10.51", 50, 52), ("\"11\"", 50, 52), ("null", 0, 1)] {
+        let server = Server::start(move |asked| {
+            let first = asked.param("after").is_none();
+            let after = if first { ", \"after\": \"x\"" } else { "" };
+            let body = format!(
+                "{{\"items\": [{{\"id\": 1}}], \"spent\": {spent}, \"back_at\": {}{after}}}",
+                NOW + 50
+            );
+            Reply::text(200, &body)
+        })
+        .await;
+        let world = World::new();
+        let source = source(&manifest(rules), &server.url, json!({}));
+        let got = read(&world, &source, request("items", None)).await.ok();
+        let waited = world.now() - NOW;
+        assert!(got.rows.len() == 2 && (least..=most).contains(&waited), "{spent}: {waited}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_can_be_the_secret_and_a_token_a_member() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/hook/s3cretpart12345/items" => Reply::json(&json!({"items": [{"id": 1, "Field": {"a.b": "deep"}}]})),
+        "/token" => Reply::json(&json!({"access_token": "good", "expires_in": 60, "home": format!("http://{}/api", asked.header("host").unwrap())})),
+        "/api/items" if asked.param("auth") == Some("good") => Reply::json(&json!({"items": [{"id": 2}]})),
+        other => Reply::text(404, other),
+    })
+    .await;
+    let text = "name = \"test\"\nbase_url = \"https://api.example.com\"\n\
+                [options.hook]\ntype = \"secret\"\ndoc = \"d\"\n[options.id]\ntype = \"text\"\ndoc = \"d\"\n\
+                [options.server]\ntype = \"text\"\ndoc = \"d\"\n[options.field]\ntype = \"text\"\ndoc = \"d\"\n\
+                [[auth]]\nkind = \"url\"\nwhen = \"hook\"\nbase_url = \"{hook}\"\n\
+                [[auth]]\nkind = \"oauth2\"\nwhen = \"id\"\nbase_url = \"{token.home}\"\n[auth.oauth2]\ntoken_url = \"{server}/token\"\n\
+                account = \"a:{id}\"\nparam = \"auth\"\nkeep = { home = \"home\" }\nrefresh = { grant_type = \"x\" }\n\
+                [[streams]]\nname = \"items\"\nrecords = \"items\"\nkey = [\"id\"]\nrequest = { path = \"/items\" }\n\
+                lift = { named = 'Field.\"{field}\"' }\n";
+    let manifest =
+        throughline_connectors::manifest::Manifest::parse(text, "t.toml", &|_| Err(String::new())).unwrap();
+    let got = async |options: Value| {
+        let source = manifest.source(&options).map_err(|e| format!("{e:?}")).unwrap();
+        read(&World::new(), &source, request("items", None)).await
+    };
+    let hook = |host: &str| secret(&format!("{host}/hook/s3cretpart12345/"));
+    let rows = got(json!({"hook": hook(&server.url), "field": "a.b"})).await.ok().rows;
+    assert_eq!((rows[0]["id"].as_str(), rows[0]["named"].as_str()), ("1", "deep"));
+    // Another address takes the host's place only; without its option there is no such column.
+    let rows = got(json!({"hook": hook("https://away.example"), "base_url": server.url})).await.ok().rows;
+    assert_eq!((rows[0]["id"].as_str(), rows[0].get("named")), ("1", None));
+    let error = got(json!({"hook": secret("s3cretpart12345")})).await.error.unwrap();
+    assert!(error.kind() == ErrorKind::Config && !format!("{error:?}").contains("s3cret"), "{error:?}");
+    let rows = got(json!({"id": "7", "server": server.url})).await.ok().rows;
+    assert_eq!(rows[0]["id"], "2");
+    // Mistakes are told where they stand.
+    for (wrong, told) in [
+        ("[[auth]]\nkind = \"url\"\n", "base_url"),
+        (
+            "[[errors]]\nmore_than = 3\nstatus = [200]\naction = \"pause\"\nwait = \"1s\"\n",
+            "more_than needs path",
+        ),
+        ("[[errors]]\npath = \"a\"\naction = \"pause\"\n", "how long"),
+    ] {
+        let text = format!(
+            "name = \"test\"\nbase_url = \"https://a.example\"\n{wrong}[[streams]]\nname = \"s\"\nrecords = \".\"\nrequest = {{ path = \"/s\" }}\n"
+        );
+        let errors =
+            throughline_connectors::manifest::Manifest::parse(&text, "t.toml", &|_| Err(String::new()));
+        let errors: Vec<String> = errors.err().unwrap().iter().map(ToString::to_string).collect();
+        assert!(errors.iter().any(|e| e.contains(told)), "{told}: {errors:?}");
+    }
+}
