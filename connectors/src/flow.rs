@@ -5,7 +5,7 @@
 use std::future::Future;
 
 use futures::StreamExt;
-use throughline_core::{Context, Error, ReadEvent, ReadStream, Result};
+use throughline_core::{Context, Error, Place, ReadEvent, ReadStream, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -50,18 +50,41 @@ where
     stream(receiver, tokio::spawn(read(Out(sender))))
 }
 
-/// Ends a stream with an error as soon as the run is stopped, whatever it waits for.
-pub(crate) fn stoppable(ctx: &Context, events: ReadStream) -> ReadStream {
-    let cancel = ctx.cancel.clone();
-    futures::stream::unfold(Some((events, cancel)), |state| async move {
-        let (mut events, cancel) = state?;
+/// A stream whose errors name it, and which ends with one as soon as the run is stopped, whatever it waits for.
+pub(crate) fn of_stream(ctx: &Context, stream: &str, events: ReadStream) -> ReadStream {
+    let (cancel, place) = (ctx.cancel.clone(), place(ctx, stream));
+    let events = futures::stream::unfold(Some((events, cancel, place)), |state| async move {
+        let (mut events, cancel, place) = state?;
         tokio::select! {
             biased;
-            () = cancel.cancelled() => Some((Err(Error::cancelled()), None)),
-            event = events.next() => Some((event?, Some((events, cancel)))),
+            () = cancel.cancelled() => Some((Err(Error::cancelled().at(place)), None)),
+            event = events.next() => Some((event?, Some((events, cancel, place)))),
         }
-    })
-    .boxed()
+    });
+    named(ctx, stream, events.boxed())
+}
+
+/// A stream whose errors name it. Its reader sees to stops by itself, because it tidies up behind them.
+pub(crate) fn named(ctx: &Context, stream: &str, events: ReadStream) -> ReadStream {
+    let place = place(ctx, stream);
+    events.map(move |event| event.map_err(|e| e.or_at(|| place.clone()))).boxed()
+}
+
+/// What a read asks before its first event, with the promises of [`of_stream`].
+///
+/// # Errors
+/// `Cancelled` when the run is stopped; else those of `ask`.
+pub(crate) async fn first<T>(ctx: &Context, stream: &str, ask: impl Future<Output = Result<T>>) -> Result<T> {
+    let found = tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(Error::cancelled()),
+        found = ask => found,
+    };
+    found.map_err(|e| e.or_at(|| place(ctx, stream)))
+}
+
+fn place(ctx: &Context, stream: &str) -> Place {
+    Place::Stream { source: ctx.name.to_string(), stream: stream.to_owned(), page: None }
 }
 
 fn stream(receiver: mpsc::Receiver<ReadEvent>, reader: JoinHandle<Result<()>>) -> ReadStream {

@@ -63,7 +63,8 @@ impl Source for ManifestSource {
     }
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
-        Ok(crate::flow::stoppable(ctx, super::reader::read(self.0.clone(), ctx, request)?))
+        let stream = request.stream.clone();
+        Ok(crate::flow::of_stream(ctx, &stream, super::reader::read(self.0.clone(), ctx, request)?))
     }
 }
 

@@ -149,9 +149,10 @@ impl Source for YandexDirect {
             return Err(Error::bug(format!("Direct has no stream {:?}", request.stream)));
         }
         let client = self.client(ctx);
-        let advertisers = self.advertisers(&client).await?;
-        let (ctx, settings) = (ctx.clone(), self.settings.clone());
-        Ok(flow::task(move |out| read::Reader { ctx, client, settings, advertisers, out }.run(request)))
+        let advertisers = flow::first(ctx, ADS, self.advertisers(&client)).await?;
+        let (own, settings) = (ctx.clone(), self.settings.clone());
+        let read = move |out| read::Reader { ctx: own, client, settings, advertisers, out }.run(request);
+        Ok(flow::of_stream(ctx, ADS, flow::task(read)))
     }
 
     /// The rows are safe: the next run wants fresh figures.

@@ -156,9 +156,11 @@ impl Source for YandexMetrica {
             return Err(Error::bug(format!("Metrica has no stream {:?}", request.stream)));
         };
         let client = Client::new(ctx, &self.settings);
-        let zone = self.zone(&client).await?;
-        let (ctx, settings) = (ctx.clone(), self.settings.clone());
-        Ok(flow::task(move |out| read::Reader { ctx, client, settings, kind, zone, out }.run(request)))
+        let stream = request.stream.clone();
+        let zone = flow::first(ctx, &stream, self.zone(&client)).await?;
+        let (own, settings) = (ctx.clone(), self.settings.clone());
+        let read = move |out| read::Reader { ctx: own, client, settings, kind, zone, out }.run(request);
+        Ok(flow::named(ctx, &stream, flow::task(read)))
     }
 
     /// The rows are safe: what Metrica prepared can go.

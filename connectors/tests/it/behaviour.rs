@@ -14,14 +14,14 @@ use crate::fixture::{Asked, Reply, Server};
 use crate::harness::{NOW, secret};
 
 /// Contexts at the tests' moment. They share one client: it keeps nothing between requests but connections.
-fn world() -> impl Fn() -> Result<Context> + Send + Sync + 'static {
-    let clock = Arc::new(FixedClock::at_us(NOW * 1_000_000));
+fn world(now: i64) -> impl Fn() -> Result<Context> + Send + Sync + 'static {
+    let clock = Arc::new(FixedClock::at_us(now * 1_000_000));
     let http =
         Client::new(&HttpSettings::default(), Arc::new(Limits::default()), clock, Redactor::new()).unwrap();
     move || {
         Ok(Context {
             name: "crm".into(),
-            clock: Arc::new(FixedClock::at_us(NOW * 1_000_000)),
+            clock: Arc::new(FixedClock::at_us(now * 1_000_000)),
             http: Arc::new(http.clone()),
             tokens: Arc::new(MemoryTokens::default()),
             notes: Arc::new(MemoryNotes::default()),
@@ -36,9 +36,9 @@ fn bounds() -> Bounds {
     Bounds { checkpoints: 6, exchanges: 4, ..Bounds::default() }
 }
 
-fn built_in(connector: &'static dyn SourceConnector, value: Value) -> Suite {
+fn built_in(connector: &'static dyn SourceConnector, value: Value, now: i64) -> Suite {
     let options = Options { name: "crm".into(), value, base_dir: ".".into() };
-    Suite::of_connector(connector, &options, world()).bounds(bounds())
+    Suite::of_connector(connector, &options, world(now)).bounds(bounds())
 }
 
 fn of_manifest(text: &str, url: &str) -> Suite {
@@ -46,7 +46,7 @@ fn of_manifest(text: &str, url: &str) -> Suite {
     let (options, schema, of_options) =
         (json!({"base_url": url}), manifest.options_schema(), manifest.clone());
     let given = options.clone();
-    Suite::new("test", move || Ok(manifest.source(&given).unwrap()), world())
+    Suite::new("test", move || Ok(manifest.source(&given).unwrap()), world(NOW))
         .options(schema, options, move |value| of_options.source(value))
         .bounds(bounds())
 }
@@ -81,7 +81,8 @@ async fn amocrm() {
     let connector = Box::leak(Box::new(throughline_connectors::amocrm::connector()));
     let options = json!({"subdomain": "shop", "token": secret("long-lived-token"), "base_url": server.url});
     let from = (NOW - 100_000) * 1_000_000;
-    let report = built_in(connector, options).streams(["leads"]).window(from, from + 80_000_000).run().await;
+    let report =
+        built_in(connector, options, NOW).streams(["leads"]).window(from, from + 80_000_000).run().await;
     passes(
         &report,
         &["options", "connection", "resumable", "incremental", "windows", "cancel_request", "http_rubbish"],
@@ -98,8 +99,23 @@ async fn hubspot() {
     let token = company::hubspot::auth::PRIVATE_TOKEN;
     let options = json!({"hub_id": "7", "token": secret(token), "base_url": company.url()});
     let day = 86_400_000_000;
-    let suite = built_in(connector, options).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+    let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
     let streams = ["deals", "contacts", "deal_contacts", "open_deal_contacts", "archived_deals", "owners"];
+    let report = suite.streams(streams).run().await;
+    passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
+}
+
+#[tokio::test]
+async fn bitrix24() {
+    let cfg = Config { seed: 7, visits: 400, history: 230, ..Config::default() };
+    let options = company::Options { now: Some(NOW), ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::bitrix24::connector()));
+    let webhook = company::bitrix24::auth::webhook("https://studio.bitrix24.example");
+    let options = json!({"portal": "studio", "webhook": secret(&webhook), "base_url": company.url()});
+    let day = 86_400_000_000;
+    let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+    let streams = ["deals", "deal_ids", "deal_stage_history", "leads", "users", "statuses", "activities"];
     let report = suite.streams(streams).run().await;
     passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
 }
@@ -219,4 +235,35 @@ parent = { stream = "deals", columns = ["id"], add = { deal_id = "id" } }
         matches!(&windows.verdict, Verdict::Passed { note } if note.starts_with("12 rows")),
         "{windows:?}"
     );
+}
+
+/// Ordered reports, whole days that are restated, and a number to compare with.
+#[tokio::test]
+async fn yandex_direct() {
+    let cfg = Config { seed: 7, visits: 120, ..Config::default() };
+    let running = CompanyServer::new(Company::new(cfg), company::Options::default()).start().await.unwrap();
+    let start = running.server.company.cfg.start.to_string();
+    let token = secret(company::direct::TOKEN);
+    let options = json!({"token": token, "start_on": start, "base_url": running.url(), "request_days": 15});
+    let connector = &throughline_connectors::yandex_direct::YandexDirectConnector;
+    let report = built_in(connector, options, running.server.now()).run().await;
+    passes(
+        &report,
+        &["options", "connection", "events", "counts", "resumable", "incremental", "dry_read", "windows"],
+    );
+    passes(&report, &["cancel", "cancel_request", "http_errors", "http_rubbish"]);
+}
+
+#[tokio::test]
+async fn files() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, rows) in
+        [("a.csv", "id,total\n1,10\n2,20\n"), ("b.csv", "id,total\n3,30\n"), ("c.csv", "id,total\n4,10\n")]
+    {
+        std::fs::write(folder.path().join(name), rows).unwrap();
+    }
+    let mapping = "SELECT CAST(id AS VARCHAR) AS deal_id, 'open' AS state, now() AS created_at FROM file";
+    let value = json!({"path": folder.path().join("*.csv"), "into": "deals", "mapping": mapping});
+    let report = built_in(&throughline_connectors::file::FileConnector, value, NOW).run().await;
+    passes(&report, &["options", "events", "rows", "resumable", "incremental", "dry_read", "cancel"]);
 }
