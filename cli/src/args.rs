@@ -63,6 +63,15 @@ pub enum Command {
     Schema,
     /// The connectors and sinks that are built in, and those of your own.
     Connector(ConnectorArgs),
+    /// Plugins: connectors and sinks that are shared libraries.
+    Plugin(PluginArgs),
+    /// The process of one plugin; started by the program itself.
+    #[command(hide = true)]
+    PluginHost {
+        /// What it may allocate, in bytes; 0: no limit.
+        #[arg(long, default_value_t = 0)]
+        memory: u64,
+    },
     /// Past runs of a pipeline.
     Runs(RunsArgs),
     /// Records that could not be used.
@@ -310,6 +319,64 @@ fn word(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("small letters, digits and _ are needed, a letter first".into()),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct PluginArgs {
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// The plugins that are installed.
+    List,
+    /// Where one is, what it is, and its hash.
+    Info { name: String },
+    /// Compare the libraries with what was installed and allowed; all, or those named.
+    Verify { names: Vec<String> },
+    /// Install a library and allow it to run; a plugin of the same name is replaced.
+    Install {
+        /// The shared library.
+        file: PathBuf,
+    },
+    /// Remove an installed plugin.
+    Remove { name: String },
+    /// Write a plugin to start from, with a test that passes.
+    New(PluginNewArgs),
+    /// Test a library as built-in connectors are tested, without a network.
+    Test(PluginTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PluginNewArgs {
+    /// The plugin's name: small letters, digits and _.
+    #[arg(value_parser = word)]
+    pub name: String,
+    /// In which language.
+    #[arg(long, default_value = "rust")]
+    pub lang: PluginLanguage,
+    /// The folder to make; it must not be there. Default: the plugin's name.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PluginLanguage {
+    Rust,
+    C,
+}
+
+#[derive(Debug, Args)]
+pub struct PluginTestArgs {
+    /// The shared library.
+    pub library: PathBuf,
+    /// Options and recorded answers to test with: see docs/plugins.md.
+    #[arg(long, value_name = "FILE", default_value = "plugin.test.toml")]
+    pub with: PathBuf,
+    /// Run it in this process, for a debugger; a plugin that crashes then takes the command along.
+    #[arg(long)]
+    pub in_thread: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use throughline_engine::pipeline::{self, LoadOptions, Pipeline};
 use throughline_engine::registry::Registry;
 use throughline_engine::run::Services;
 use throughline_http::{Client, Limits};
+use throughline_plugin_host::{Folder, Installed, Runner};
 use tokio_util::sync::CancellationToken;
 
 use crate::bars::Bars;
@@ -32,13 +33,50 @@ pub fn logging(verbose: u8) {
 }
 
 /// Everything that is built in.
-pub fn registry() -> &'static Registry {
-    static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    REGISTRY.get_or_init(|| Registry {
+pub fn built_in() -> Registry {
+    Registry {
         sources: throughline_connectors::all(),
         sinks: throughline_sinks::all(),
         alerters: throughline_sinks::alerters(),
+    }
+}
+
+/// Everything that is built in, and the plugins that are installed.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let mut registry = built_in();
+        for folder in plugin_folders() {
+            let (installed, problems) = folder.list();
+            for problem in problems {
+                tracing::warn!("a plugin is left out: {problem}");
+            }
+            // Of two plugins with one name the folder that is searched first has the say.
+            let fresh: Vec<Installed> = installed
+                .into_iter()
+                .filter(|p| {
+                    registry.source(&p.manifest.name).is_none() && registry.sink(&p.manifest.name).is_none()
+                })
+                .collect();
+            registry.sources.extend(throughline_plugin_host::sources(&fresh, &runner()));
+            registry.sinks.extend(throughline_plugin_host::sinks(&fresh, &runner()));
+        }
+        registry
     })
+}
+
+/// Where plugins are looked for; the first is the one that is installed into.
+pub fn plugin_folders() -> Vec<Folder> {
+    let env = |name: &str| std::env::var(name).ok();
+    throughline_plugin_host::search_path(&env).into_iter().map(Folder).collect()
+}
+
+/// This program, as the process of a plugin.
+pub fn runner() -> Runner {
+    // A program that was replaced while it runs is still found by its link.
+    let own = if cfg!(target_os = "linux") { Some("/proc/self/exe".into()) } else { None };
+    let program = std::env::current_exe().ok().filter(|p| p.is_file()).or(own).unwrap_or_default();
+    Runner { program, args: vec!["plugin-host".into()] }
 }
 
 pub fn load(path: &Path) -> Result<Pipeline, Diagnostics> {

@@ -10,6 +10,7 @@ mod forget;
 mod identity;
 mod init;
 mod link;
+mod plugin;
 mod preview;
 mod query;
 mod run;
@@ -64,6 +65,8 @@ pub async fn run(command: Command, output: &Output) -> u8 {
             Ok(exit::DONE)
         }
         Command::Connector(args) => connector::run(&args, output).await,
+        Command::Plugin(args) => plugin::run(&args, output).await,
+        Command::PluginHost { memory } => Ok(throughline_plugin_host::run_child(memory)),
         Command::Runs(args) => runs::run(&args, output).await,
         Command::DeadLetters(args) => dead_letters::run(&args, output).await,
         Command::Schedule(args) => schedule::run(&args, output).await,

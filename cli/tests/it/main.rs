@@ -24,6 +24,7 @@ mod history;
 mod hubspot;
 mod link;
 mod paths;
+mod plugins;
 mod postgresql;
 mod quickstart;
 mod receiving;

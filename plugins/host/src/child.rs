@@ -21,16 +21,16 @@ use crate::services::{HttpCall, Services};
 use crate::session::{Answer, Ask, Brought, Session, Stopper};
 use crate::wire::{self, Call, FromChild, ToChild};
 
-/// Runs until the host closes the pipe. `memory_bytes`: what this process may allocate, 0 for no limit.
+/// Runs until the host closes the pipe; gives the exit code. `memory_bytes`: what this process may allocate, 0 for no limit.
 ///
 /// Standard output becomes standard error: what a plugin prints must not fall between the frames.
-pub fn run_child(memory_bytes: u64) -> std::process::ExitCode {
+pub fn run_child(memory_bytes: u64) -> u8 {
     limit_itself(memory_bytes);
     // SAFETY: descriptors of this process that nobody else has taken yet; the copy is ours alone.
     let out = unsafe {
         let copy = libc::dup(1);
         if copy < 0 || libc::dup2(2, 1) < 0 {
-            return std::process::ExitCode::from(2);
+            return 2;
         }
         File::from_raw_fd(copy)
     };
@@ -45,9 +45,9 @@ pub fn run_child(memory_bytes: u64) -> std::process::ExitCode {
     let listening = shared.clone();
     std::thread::spawn(move || listen(&listening, &served_in, &work_in));
     match serve(&shared, &work) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => 0,
         // Nobody is left to be told.
-        Err(_) => std::process::ExitCode::from(2),
+        Err(_) => 2,
     }
 }
 

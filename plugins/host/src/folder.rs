@@ -120,9 +120,13 @@ impl Folder {
         put(&folder.join(MANIFEST), text.as_bytes())?;
         let mut allowed = self.allowed()?;
         allowed.insert(manifest.name.clone(), format!("sha256:{sha256}"));
-        let text = toml::to_string(&allowed).map_err(|e| Error::bug(e.to_string()))?;
-        put(&self.0.join(ALLOW), text.as_bytes())?;
+        self.allow(&allowed)?;
         Installed::read(&folder, &allowed)
+    }
+
+    fn allow(&self, allowed: &BTreeMap<String, String>) -> Result<()> {
+        let text = toml::to_string(allowed).map_err(|e| Error::bug(e.to_string()))?;
+        put(&self.0.join(ALLOW), text.as_bytes())
     }
 }
 
@@ -196,6 +200,19 @@ impl Installed {
 
     pub fn library(&self) -> PathBuf {
         self.folder.join(&self.manifest.library)
+    }
+
+    /// Takes the plugin away and off the list. Who has it open goes on with it.
+    ///
+    /// # Errors
+    /// A file or the list cannot be changed.
+    pub fn remove(&self) -> Result<()> {
+        let parent = Folder(self.folder.parent().map(Path::to_path_buf).unwrap_or_default());
+        let mut allowed = parent.allowed()?;
+        if allowed.remove(&self.manifest.name).is_some() {
+            parent.allow(&allowed)?;
+        }
+        std::fs::remove_dir_all(&self.folder).map_err(|e| Error::io("remove", self.folder.display(), e))
     }
 
     /// What the library said of itself when it was installed: options, streams, documentation.

@@ -82,6 +82,53 @@ pub(crate) fn setup(options: &Options) -> Result<Setup, ConfigErrors> {
     Ok(Setup { isolation, limits, config, secrets, redactor })
 }
 
+/// Holds options against the plugin's own schema: keys that are not in it, that are missing, or whose value is of
+/// another type. So plugins that look at no more than they need are as strict as all others.
+pub(crate) fn held_against(schema: &Value, config: &Value) -> ConfigErrors {
+    let mut errors = ConfigErrors::new();
+    let (Some(properties), Some(config)) = (schema["properties"].as_object(), config.as_object()) else {
+        return errors;
+    };
+    let pointer = |key: &str| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+    for (key, value) in config {
+        let Some(property) = properties.get(key) else {
+            if schema["additionalProperties"] != Value::Bool(true) {
+                let known: Vec<String> = properties.keys().map(|k| format!("`{k}`")).collect();
+                let message = format!("unknown field `{key}`, expected one of {}", known.join(", "));
+                errors.push(connector::option_error(message, pointer(key), PointerAt::Key));
+            }
+            continue;
+        };
+        if property["secret"] == Value::Bool(true) {
+            if value.get(SECRET_KEY).is_none() {
+                let message =
+                    "a secret is written as { env = \"NAME\" } or { file = \"path\" }, never in clear";
+                errors.push(wrong(&pointer(key), message));
+            }
+            continue;
+        }
+        let fits = match property["type"].as_str() {
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_i64() || value.is_u64(),
+            Some("number") => value.is_number(),
+            Some("boolean") => value.is_boolean(),
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            _ => true,
+        };
+        if !fits {
+            let named = property["type"].as_str().unwrap_or_default();
+            errors.push(wrong(&pointer(key), &format!("expected {named}")));
+        }
+    }
+    for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !config.contains_key(key) {
+            errors.push(wrong(&pointer(key), &format!("missing field `{key}`")));
+        }
+    }
+    errors
+}
+
 fn wrong(pointer: &str, message: &str) -> Error {
     connector::option_error(message, pointer, PointerAt::Value)
 }
@@ -141,6 +188,25 @@ mod tests {
         assert_eq!(setup.secrets["/token"], "s3cret");
         assert_eq!(setup.secrets["/accounts/0/a~1b"], "other");
         assert_eq!(setup.redactor.redact("a s3cret"), "a ***");
+    }
+
+    #[test]
+    fn options_are_held_against_the_schema() {
+        let schema = json!({ "type": "object", "required": ["token"], "properties": {
+            "token": { "secret": true }, "pages": { "type": "integer" }, "free": {} } });
+        let pointers = |config: Value| -> Vec<String> {
+            held_against(&schema, &config).iter().map(|e| e.place().unwrap().to_string()).collect()
+        };
+        assert!(pointers(json!({ "token": { "$secret": "/token" }, "pages": 3, "free": [1] })).is_empty());
+        assert_eq!(pointers(json!({ "token": "in clear" })), ["option /token"]);
+        assert_eq!(
+            pointers(json!({ "tokn": {}, "pages": 1.5 })),
+            ["option /tokn", "option /pages", "option /token"]
+        );
+        // Without properties nothing is known, and with leave everything goes.
+        assert!(held_against(&json!({}), &json!({ "a": 1 })).is_empty());
+        let free = json!({ "properties": {}, "additionalProperties": true });
+        assert!(held_against(&free, &json!({ "a": 1 })).is_empty());
     }
 
     #[test]

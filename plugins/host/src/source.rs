@@ -67,6 +67,10 @@ impl Plugin {
     /// What is needed to run it with these options, which it has not seen yet.
     pub fn prepare(&self, options: &Options) -> Result<(Start, Setup), ConfigErrors> {
         let setup = options::setup(options)?;
+        let errors = options::held_against(&self.installed.described.config_schema, &setup.config);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let library = self.installed.verify().map_err(|e| vec![e])?;
         let start = Start {
             plugin: self.name().to_owned(),

@@ -48,7 +48,7 @@ impl Source for Tickets {
                 "required": ["base_url", "token"],
                 "properties": {
                     "base_url": { "type": "string", "description": "Address of the help desk." },
-                    "token": { "type": "object", "description": "Access token: { env = \"NAME\" } or { file = \"path\" }." },
+                    "token": { "secret": true, "description": "Access token: { env = \"NAME\" } or { file = \"path\" }." },
                     "page_size": { "type": "integer", "minimum": 1, "maximum": 1000, "default": 100,
                         "description": "Tickets a page." }
                 }

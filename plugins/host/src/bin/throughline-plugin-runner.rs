@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         _ => None,
     };
     match memory {
-        Some(bytes) => throughline_plugin_host::run_child(bytes),
+        Some(bytes) => ExitCode::from(throughline_plugin_host::run_child(bytes)),
         None => {
             eprintln!("this program is started by Throughline: throughline-plugin-runner --memory BYTES");
             ExitCode::from(2)
