@@ -6,6 +6,7 @@ run:
 
 test:
 	sh tools/postgresql.sh
+	sh tools/mariadb.sh
 	cargo test --workspace --quiet
 	sh examples/prepared-data/test.sh
 	sh examples/company/third-party/test.sh
@@ -18,6 +19,7 @@ lint:
 
 bench:
 	sh tools/bench.sh
+	sh tools/bench-plugins.sh
 	sh tools/bench-postgresql.sh
 
 # Rewrites generated pages and snapshots.

@@ -188,19 +188,19 @@ async fn a_stop_ends_a_read_that_does_not_listen() {
     }
 }
 
-/// The table in docs/plugins.md is this one; with THROUGHLINE_WRITE_DOCS it is written there.
+/// The table in docs/plugins.md is this one; with UPDATE_EXPECT it is written there.
 fn in_the_docs(table: &str) {
     let path = plugins().parent().unwrap().join("docs/plugins.md");
     let page = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once(BEGIN).expect("the marker in docs/plugins.md");
     let (_, after) = rest.split_once(END).expect("the end marker in docs/plugins.md");
     let wanted = format!("{before}{BEGIN}{table}{END}{after}");
-    if std::env::var_os("THROUGHLINE_WRITE_DOCS").is_some() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, wanted).unwrap();
         return;
     }
     assert!(
         page == wanted,
-        "docs/plugins.md has other outcomes; THROUGHLINE_WRITE_DOCS=1 writes them:\n{table}"
+        "docs/plugins.md has other outcomes; `make docs` writes them:\n{table}"
     );
 }
