@@ -4,7 +4,8 @@ use std::path::Path;
 
 use throughline_behaviour::CHECKS;
 
-use crate::command::{expect, repository, run, throughline};
+use crate::command::{copy_folder, expect, repository, run, throughline};
+use crate::studio::Studio;
 
 fn new(folder: &Path) {
     let said = expect(folder, &["connector", "new", "shop", "--manifest"], 0);
@@ -78,6 +79,43 @@ fn nothing_is_ever_overwritten() {
         assert_eq!(run(folder, &["connector", "new", name, "--manifest"]).status.code(), Some(2), "{name:?}");
     }
     assert_eq!(run(folder, &["connector", "new", "other"]).status.code(), Some(2), "--manifest is needed");
+}
+
+/// As users do: record a pipeline that reads the manifest, then test on the recording.
+#[test]
+fn a_recording_of_a_pipeline_is_all_a_test_needs() {
+    let studio = Studio::start(200, |_, _| {});
+    let folder = studio.folder();
+    copy_folder(&repository().join("connectors/src/amocrm"), &folder.join("crm"));
+    let options = format!("subdomain = \"studio\"\nbase_url = \"{}\"\n", studio.url());
+    let pipeline = format!(
+        "[pipeline]\nname = \"shop\"\n[http]\nrecord = \"crm/manifest.answers.jsonl.zst\"\nclock = \"{}\"\n\
+         [[source]]\nname = \"crm\"\nconnector = \"rest\"\nmanifest = \"crm/manifest.toml\"\n{options}\
+         token = {{ env = \"AMOCRM_TOKEN\" }}\n[[sink]]\nname = \"out\"\nconnector = \"parquet\"\npath = \"out\"\n",
+        studio.clock()
+    );
+    std::fs::write(folder.join("pipeline.toml"), pipeline).unwrap();
+    studio.expect(&["run"], 0);
+    let test = format!(
+        "streams = [\"leads\", \"contacts\", \"users\"]\n[options]\n{options}token = \"made-up-token\"\n"
+    );
+    std::fs::write(folder.join("crm/manifest.test.toml"), test).unwrap();
+    // The vendor is gone: what comes, comes from the recording.
+    studio.faults(&["500:every=1"]);
+    let said = studio.expect(&["connector", "test", "crm/manifest.toml"], 0);
+    let passed = |stream: &str, check: &str| {
+        let of_stream = said.split(&format!("amocrm.{stream}\n")).nth(1).unwrap();
+        of_stream.lines().take_while(|l| l.starts_with(' ')).any(|l| l.contains('✓') && l.contains(check))
+    };
+    for stream in ["leads", "contacts"] {
+        for check in
+            ["read", "rows", "repeatable", "resumable", "incremental", "dry_read", "cancel", "http_errors"]
+        {
+            assert!(passed(stream, check), "{stream}: {check}\n{said}");
+        }
+    }
+    assert!(said.contains("13 windows        skipped: no recorded answer to GET"), "{said}");
+    assert_eq!(studio.fired("500"), 0);
 }
 
 /// Mistakes that people make in manifests, and the check that tells them.
