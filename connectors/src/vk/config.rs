@@ -7,7 +7,8 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::client::Api;
-use crate::webhook::{VK, Webhook};
+use super::long_poll::LongPoll;
+use crate::webhook::{VK, Webhook, pulled};
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -20,6 +21,10 @@ pub struct Config {
     pub token: Option<Secret>,
     /// The community's number, with `token`.
     pub group_id: Option<u64>,
+    /// Ask for events (Bots Long Poll) at the beginning of each run and write them into the folder of `inbox`. Needs
+    /// `token` and `inbox`. Default false: somebody else receives them, or nobody.
+    #[serde(default)]
+    pub long_poll: bool,
     /// In place of `https://api.vk.com`.
     pub base_url: Option<String>,
     /// Go on when an inbox file was replaced or cut although it may have held events that were not read. Default
@@ -28,8 +33,15 @@ pub struct Config {
     pub accept_replaced: bool,
 }
 
-/// The inbox and the community, at least one of them.
-pub(super) fn read(options: &Options) -> Result<(Option<Webhook>, Option<Api>), ConfigErrors> {
+pub(super) struct Settings {
+    /// At least one of the two.
+    pub inbox: Option<Webhook>,
+    pub api: Option<Api>,
+    /// With both.
+    pub long_poll: Option<LongPoll>,
+}
+
+pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
     let config: Config = parse_options(&options.value)?;
     let mut errors = ConfigErrors::new();
     let mut wrong = |message: &str, pointer: &str, at| errors.push(option_error(message, pointer, at));
@@ -51,6 +63,20 @@ pub(super) fn read(options: &Options) -> Result<(Option<Webhook>, Option<Api>), 
                 wrong(&format!("`{name}` is of use only with `token`"), &format!("/{name}"), PointerAt::Key);
             }
         }
+    }
+    let mut long_poll = None;
+    match (config.long_poll, &config.inbox, config.token.is_some()) {
+        (true, Some(inbox), true) => {
+            let name = format!("vk-{}", config.group_id.unwrap_or_default());
+            match pulled::Place::new(&options.base_dir, inbox, &name) {
+                Ok(place) => long_poll = Some(LongPoll { place }),
+                Err(message) => wrong(&message, "/inbox", PointerAt::Value),
+            }
+        }
+        (true, ..) => {
+            wrong("`long_poll` needs `token`, `group_id` and `inbox`", "/long_poll", PointerAt::Key)
+        }
+        (false, ..) => {}
     }
     if config.inbox.is_none() && config.accept_replaced {
         wrong("`accept_replaced` is of use only with `inbox`", "/accept_replaced", PointerAt::Key);
@@ -74,5 +100,5 @@ pub(super) fn read(options: &Options) -> Result<(Option<Webhook>, Option<Api>), 
             Err(more) => errors.extend(more),
         }
     }
-    if errors.is_empty() { Ok((webhook, api)) } else { Err(errors) }
+    if errors.is_empty() { Ok(Settings { inbox: webhook, api, long_poll }) } else { Err(errors) }
 }

@@ -5,6 +5,7 @@ mod config;
 mod conversations;
 mod failure;
 mod history;
+mod long_poll;
 mod people;
 mod state;
 
@@ -46,8 +47,8 @@ impl SourceConnector for VkConnector {
         catalog(true, true)
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
-        let (inbox, api) = config::read(options)?;
-        Ok(Arc::new(Vk { inbox, api }))
+        let config::Settings { inbox, api, long_poll } = config::read(options)?;
+        Ok(Arc::new(Vk { inbox, api, long_poll }))
     }
 }
 
@@ -55,6 +56,7 @@ impl SourceConnector for VkConnector {
 struct Vk {
     inbox: Option<Webhook>,
     api: Option<Api>,
+    long_poll: Option<long_poll::LongPoll>,
 }
 
 fn catalog(told: bool, asked: bool) -> Catalog {
@@ -111,8 +113,9 @@ impl Vk {
 impl Source for Vk {
     async fn check(&self, ctx: &Context) -> Result<CheckReport> {
         let mut report = match &self.inbox {
-            Some(inbox) => inbox.check(ctx).await?,
-            None => CheckReport::default(),
+            // With Long Poll the first run makes the files.
+            Some(inbox) if self.long_poll.is_none() => inbox.check(ctx).await?,
+            _ => CheckReport::default(),
         };
         if let Some(api) = &self.api {
             let mut pages = conversations::Pages::new(ctx, api);
@@ -144,8 +147,12 @@ impl Source for Vk {
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
         let stream = request.stream.as_str();
         if !matches!(stream, MESSAGES | CONVERSATIONS | USERS) {
+            let notices = match (&self.long_poll, &self.api) {
+                (Some(long_poll), Some(api)) => long_poll.poll(ctx, api).await?,
+                _ => Vec::new(),
+            };
             return match &self.inbox {
-                Some(inbox) => inbox.read(ctx, request).await,
+                Some(inbox) => Ok(webhook::after(notices, inbox.read(ctx, request).await?)),
                 None => Err(Error::bug(format!("vk has no stream {stream:?} without an inbox"))),
             };
         }

@@ -247,5 +247,5 @@ async fn options_that_work_and_that_do_not() {
     let value = json!({"path": "[", "account": "a:b", "operators": ["Анна"], "time_zone": "Mars"});
     let options = throughline_core::Options { name: "t".into(), value, base_dir: world.path("") };
     let errors = TelegramExportConnector.build(&options).map(|_| ()).unwrap_err();
-    assert_eq!(errors.iter().count(), 4);
+    assert_eq!(errors.len(), 4);
 }

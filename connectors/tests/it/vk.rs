@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use throughline_connectors::vk::VkConnector;
-use throughline_core::{DynSource, ErrorKind, Retry};
+use throughline_core::{DynSource, ErrorKind, NoteStore as _, Retry};
 
 use super::fixture::{Asked, Reply, Server};
 use super::support::{Break, Landing, World, map, read_all, shared, spec};
@@ -269,18 +269,21 @@ async fn questions_fit_the_specification() {
         let text = std::fs::read_to_string(folder.join(section).join("methods.json")).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["methods"].as_array().unwrap().clone()
     };
-    let methods = [known("messages"), known("users")].concat();
+    let methods = [known("messages"), known("users"), known("groups")].concat();
     let log = Arc::new(Mutex::new(Vec::<Asked>::new()));
-    let (kept, url) = (log.clone(), running.url());
+    let kept = log.clone();
     let world = World::at(&company::text::rfc3339(running.server.now()));
     let server = Server::start(move |asked| {
         kept.lock().unwrap().push(asked.clone());
         // Passed on to the company.
+        let base = format!("http://{}", asked.header("host").unwrap());
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.query).finish();
         let call = company::vk::Call {
             company: &running.server.company,
             now: running.server.now(),
+            base: &base,
             path: &asked.path,
-            query: "",
+            query: &query,
             authorization: "",
             body: asked.body.as_bytes(),
             faults: &[],
@@ -289,12 +292,11 @@ async fn questions_fit_the_specification() {
         Reply::text(reply.status, &String::from_utf8(reply.body).unwrap())
     })
     .await;
-    assert_ne!(url, server.url);
-    let source = community(&world, &server.url);
+    let source = polled(&world, &server.url);
     read_all(&source, &world.ctx).await;
     source.check(&world.ctx).await.unwrap();
     let mut seen = BTreeSet::new();
-    for asked in log.lock().unwrap().iter() {
+    for asked in log.lock().unwrap().iter().filter(|a| !a.path.starts_with("/vk-long-poll/")) {
         let name = asked.path.strip_prefix("/method/").unwrap();
         seen.insert(name.to_owned());
         assert!(asked.query.is_empty() && !asked.path.contains(TOKEN));
@@ -332,7 +334,9 @@ async fn questions_fit_the_specification() {
             }
         }
     }
-    assert_eq!(Vec::from_iter(seen), ["messages.getConversations", "messages.getHistory", "users.get"]);
+    let wanted =
+        ["groups.getLongPollServer", "messages.getConversations", "messages.getHistory", "users.get"];
+    assert_eq!(Vec::from_iter(seen), wanted);
 }
 
 async fn company(visits: u64, rules: &[&str]) -> company::Running {
@@ -394,13 +398,8 @@ async fn the_companys_conversations_with_all_faults_on() {
     let told = World::at(NOW);
     let lines: String = truth
         .iter()
-        .enumerate()
-        .map(|(n, m)| {
-            let (kind, object) = match m["out"].as_i64() {
-                Some(1) => ("message_reply", m.clone()),
-                _ => ("message_new", json!({"message": m, "client_info": {}})),
-            };
-            let body = json!({"type": kind, "group_id": GROUP, "event_id": format!("e{n}"), "v": "5.199", "object": object});
+        .map(|m| {
+            let body = company::vk::event(m);
             json!({"received_at": 1, "headers": {}, "body": body.to_string()}).to_string() + "\n"
         })
         .collect();
@@ -476,8 +475,150 @@ async fn wrong_options_are_told() {
         (json!({"inbox": "*", "group_id": 5}), "only with `token`"),
         (json!({"token": token, "group_id": 5, "accept_replaced": true}), "only with `inbox`"),
         (json!({"inbox": "["}), "no file pattern"),
+        (json!({"inbox": "*", "long_poll": true}), "needs `token`"),
+        (json!({"inbox": "a.jsonl", "token": token, "group_id": 5, "long_poll": true}), "vk-5-*.jsonl*"),
     ] {
         let said = errors(value);
         assert!(said.contains(wanted), "{said}");
     }
+}
+
+fn polled(world: &World, url: &str) -> DynSource {
+    let options = json!({"token": {"$secret": TOKEN}, "group_id": GROUP, "base_url": url, "long_poll": true,
+        "inbox": "inbox/*.jsonl*"});
+    world.build(&VkConnector, options)
+}
+
+fn event_ids(source: &DynSource, landing: &Landing) -> Vec<String> {
+    landing.column(&spec(source, "events"), "event_id")
+}
+
+/// Day by day, over keys that end, with all faults on: every event since the first question, each once; and with the
+/// history every message of all time.
+#[tokio::test]
+async fn the_companys_events_by_long_poll() {
+    let rules = [
+        "502:every=5,path=/vk-long-poll/",
+        "cut:every=7,percent=50,path=/vk-long-poll/",
+        "truncate:every=11,percent=50,path=/vk-long-poll/",
+        "429:every=6,path=/method/",
+    ];
+    let running = company(1500, &rules).await;
+    let server = running.server.clone();
+    let (from, to) = (server.company.cfg.start_at(), server.company.cfg.end_at());
+    let first = from + (to - from) / 3;
+    let mut world = World::at(&company::text::rfc3339(first));
+    let source = polled(&world, &running.url());
+    let mut landing = Landing::default();
+    for turn in 0..=20 {
+        let now = first + (to - first) * turn / 20;
+        server.set_now(now).unwrap();
+        world.later(&company::text::rfc3339(now));
+        let breaks =
+            Break { after_checkpoints: (turn % 4 == 1).then_some(1), never_committed: turn % 3 == 0 };
+        landing.run_until(&source, &world.ctx, "events", breaks).await.unwrap();
+    }
+    let truth = server.vk.truth(&server.company, to);
+    let events = |messages: &[Value]| -> Vec<String> {
+        messages.iter().map(|m| company::vk::event(m)["event_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = server.vk.truth(&server.company, first).len();
+    assert!(truth.len() - before > 300, "{}", truth.len() - before);
+    assert_eq!(event_ids(&source, &landing), events(&truth[before..]));
+    assert!(landing.notices.is_empty(), "{:?}", landing.notices);
+    let mut history = Landing::default();
+    history.run(&source, &world.ctx, "messages").await.unwrap();
+    let landed = HashMap::from([("events".to_owned(), landing), ("messages".to_owned(), history)]);
+    let rows = map(&source, &landed).await.remove("messages").unwrap();
+    let keys: BTreeSet<&str> = rows.iter().map(|r| r["message_id"].as_str().unwrap()).collect();
+    assert_eq!(
+        (keys.len(), rows.len()),
+        (truth.len(), truth.len() + truth.len() - before),
+        "told twice, one key"
+    );
+}
+
+#[tokio::test]
+async fn failed_answers_of_long_poll() {
+    // What the server answers to each question, and the `ts` and key it must be asked with.
+    let session =
+        |key: &str, ts: Value, url: &str| good(&json!({"key": key, "server": format!("{url}/lp"), "ts": ts}));
+    let event = |n: u32| {
+        json!({"type": "message_allow", "event_id": format!("e{n}"), "group_id": GROUP, "v": "5.199",
+        "object": {"user_id": n}})
+    };
+    let answers = [
+        json!({"ts": 11, "updates": [event(1)]}),
+        json!({"failed": 2}),
+        json!({"ts": "12", "updates": [event(2)]}),
+        json!({"failed": 1, "ts": 300}),
+        json!({"ts": "301", "updates": [event(3)]}),
+        json!({"failed": 3}),
+        json!({"ts": "7", "updates": []}),
+    ];
+    let state = Arc::new(Mutex::new((0_usize, 0_usize)));
+    let address = Arc::new(Mutex::new(String::new()));
+    let (shared_state, url) = (state.clone(), address.clone());
+    let server = Server::start(move |asked| {
+        let mut state = shared_state.lock().unwrap();
+        if asked.path.ends_with("getLongPollServer") {
+            state.0 += 1;
+            let ts = if state.0 == 1 { json!("10") } else { json!(7) };
+            return session(&format!("k{}", state.0), ts, &url.lock().unwrap());
+        }
+        state.1 += 1;
+        Reply::json(&answers[state.1 - 1])
+    })
+    .await;
+    *address.lock().unwrap() = server.url.clone();
+    let world = World::at(NOW);
+    let source = polled(&world, &server.url);
+    let mut landing = Landing::default();
+    landing.run(&source, &world.ctx, "events").await.unwrap();
+    assert_eq!(event_ids(&source, &landing), ["e1", "e2", "e3"]);
+    let told: Vec<&str> = landing.notices.iter().map(|n| n.code.as_str()).collect();
+    assert_eq!(told, ["events_may_be_lost"; 2]);
+    let asked: Vec<String> = server
+        .asked()
+        .iter()
+        .filter(|a| a.path == "/lp")
+        .map(|a| {
+            assert_eq!((a.param("act"), a.param("wait")), (Some("a_check"), Some("1")));
+            format!("{} {}", a.param("key").unwrap(), a.param("ts").unwrap())
+        })
+        .collect();
+    assert_eq!(asked, ["k1 10", "k1 11", "k2 11", "k2 12", "k2 300", "k2 301", "k3 7"]);
+    // The next run goes on from there; whoever is only refused is told so.
+    let refusing = Server::start(|asked| match asked.path.as_str() {
+        "/lp" => Reply::json(&json!({"failed": 2})),
+        _ => Reply::json(&json!({"response": {"key": "k", "server": "nowhere.invalid", "ts": 1}})),
+    })
+    .await;
+    let source = polled(&world, &refusing.url);
+    assert!(landing.run(&source, &world.ctx, "events").await.is_err());
+    assert_eq!(world.notes.get("vk_long_poll_ts").await.unwrap(), Some(json!("7")));
+}
+
+/// A crash between the inbox and the note: the same events come again, and are taken once.
+#[tokio::test]
+async fn events_that_come_again_after_a_crash() {
+    let running = company(900, &[]).await;
+    let server = running.server.clone();
+    let (from, to) = (server.company.cfg.start_at(), server.company.cfg.end_at());
+    server.set_now(from).unwrap();
+    let mut world = World::at(&company::text::rfc3339(from));
+    let source = polled(&world, &running.url());
+    let mut landing = Landing::default();
+    landing.run(&source, &world.ctx, "events").await.unwrap();
+    let note = world.notes.get("vk_long_poll_ts").await.unwrap();
+    // As many as come in one answer.
+    let soon = server.vk.truth(&server.company, to)[40]["date"].as_i64().unwrap();
+    server.set_now(soon).unwrap();
+    world.later(&company::text::rfc3339(server.now()));
+    landing.run(&source, &world.ctx, "events").await.unwrap();
+    world.notes.put("vk_long_poll_ts", note).await.unwrap();
+    landing.run(&source, &world.ctx, "events").await.unwrap();
+    let ids = event_ids(&source, &landing);
+    assert!((40..50).contains(&ids.len()));
+    assert_eq!(ids.len(), server.vk.truth(&server.company, soon).len());
 }

@@ -51,6 +51,7 @@ pub struct Options {
     pub bitrix24: bitrix24::Options,
     pub direct: direct::Options,
     pub telegram: telegram::Options,
+    pub vk: vk::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -71,6 +72,7 @@ impl Default for Options {
             bitrix24: bitrix24::Options::default(),
             direct: direct::Options::default(),
             telegram: telegram::Options::default(),
+            vk: vk::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -115,7 +117,7 @@ impl Server {
             bitrix24: Bitrix::new(options.bitrix24.clone()),
             direct: Direct::new(options.direct.clone()),
             telegram: Telegram::new(options.telegram.clone()),
-            vk: Vk::default(),
+            vk: Vk::new(options.vk.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -263,6 +265,7 @@ impl Server {
             Api::Vk => self.vk.answer(&vk::Call {
                 company: &self.company,
                 now,
+                base: &call.base,
                 path: &call.path,
                 query: &call.query,
                 authorization: &call.authorization,
@@ -360,7 +363,7 @@ impl Api {
             Api::Direct
         } else if path.starts_with("/bot") {
             Api::Telegram
-        } else if path.starts_with("/method/") {
+        } else if path.starts_with("/method/") || path.starts_with("/vk-long-poll/") {
             Api::Vk
         } else if path.starts_with("/_company/") {
             Api::Control

@@ -35,8 +35,20 @@ struct Index {
     by_person: BTreeMap<u32, Vec<u32>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Events that Long Poll still has.
+    pub kept: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { kept: 10_000 }
+    }
+}
+
 pub struct Vk {
+    options: Options,
     index: OnceLock<Index>,
 }
 
@@ -44,6 +56,7 @@ pub struct Vk {
 pub struct Call<'a> {
     pub company: &'a Company,
     pub now: i64,
+    pub base: &'a str,
     pub path: &'a str,
     pub query: &'a str,
     pub authorization: &'a str,
@@ -91,8 +104,20 @@ fn wrong(name: &str) -> Reply {
     refuse(100, &format!("One of the parameters specified was missing or invalid: {name} is invalid"))
 }
 
+/// The key of Long Poll lasts until the next day.
+fn key(now: i64) -> String {
+    format!("company-long-poll-key-{}", now.div_euclid(86_400))
+}
+
 impl Vk {
+    pub fn new(options: Options) -> Vk {
+        Vk { options, index: OnceLock::new() }
+    }
+
     pub fn answer(&self, call: &Call) -> Reply {
+        if call.path == format!("/vk-long-poll/{GROUP_ID}") {
+            return self.long_poll(call);
+        }
         let body = String::from_utf8_lossy(call.body);
         let params = Params(pairs(call.query).into_iter().chain(pairs(&body)).collect());
         let bearer = call.authorization.strip_prefix("Bearer ");
@@ -106,6 +131,10 @@ impl Vk {
             "messages.getConversations" => self.conversations(call, &params),
             "messages.getHistory" => self.history(call, &params),
             "users.get" => users(call, &params),
+            "groups.getLongPollServer" => of_group(&params).map(|()| {
+                let ts = self.events(call).to_string();
+                ok(&json!({"key": key(call.now), "server": format!("{}/vk-long-poll/{GROUP_ID}", call.base), "ts": ts}))
+            }),
             _ => Err(refuse(3, "Unknown method passed")),
         };
         made.unwrap_or_else(|refused| refused)
@@ -173,6 +202,32 @@ impl Vk {
         Ok(ok(&json!({"count": total, "items": items})))
     }
 
+    /// How many there were.
+    fn events(&self, call: &Call) -> usize {
+        self.index(call.company).all.partition_point(|w| w.at <= call.now)
+    }
+
+    fn long_poll(&self, call: &Call) -> Reply {
+        let params = Params(pairs(call.query));
+        let count = self.events(call);
+        let failed = |value: Value| Reply::json(200, value.to_string());
+        let Some(ts) = params.text("ts").and_then(|t| t.parse::<usize>().ok()).filter(|ts| *ts <= count)
+        else {
+            return failed(json!({"failed": 3}));
+        };
+        if params.text("key") != Some(key(call.now).as_str()) {
+            return failed(json!({"failed": 2}));
+        }
+        if ts + self.options.kept < count {
+            return failed(json!({"failed": 1, "ts": count - self.options.kept}));
+        }
+        let index = self.index(call.company);
+        let to = count.min(ts + 50);
+        let updates: Vec<Value> = (ts..to).map(|n| event(&message(call.company, index, n as u32))).collect();
+        // A text, although failed 1 has a number.
+        Reply::json(200, json!({"ts": to.to_string(), "updates": updates}).to_string())
+    }
+
     fn index(&self, company: &Company) -> &Index {
         self.index.get_or_init(|| {
             let mut all = Vec::new();
@@ -208,6 +263,17 @@ impl Vk {
         let index = self.index(company);
         index.by_person.values().filter(|own| !until(index, own, now).is_empty()).count()
     }
+}
+
+/// A message as the Callback API and Long Poll tell it.
+pub fn event(message: &Value) -> Value {
+    let (kind, object) = if message["out"] == 1 {
+        ("message_reply", message.clone())
+    } else {
+        ("message_new", json!({"message": message, "client_info": {"keyboard": true, "lang_id": 0}}))
+    };
+    json!({"group_id": GROUP_ID, "type": kind, "event_id": format!("{:040x}", message["id"].as_i64().unwrap_or(0)),
+        "v": "5.199", "object": object})
 }
 
 fn until<'a>(index: &Index, own: &'a [u32], now: i64) -> &'a [u32] {
