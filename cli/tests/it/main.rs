@@ -8,6 +8,7 @@ mod args;
 
 mod alerts;
 mod bad_data;
+mod bitrix24;
 mod blocks;
 mod command;
 mod connector_test;
