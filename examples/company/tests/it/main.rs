@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod amocrm;
+mod bitrix24;
 mod direct;
 mod faults;
 mod hubspot;
