@@ -267,3 +267,30 @@ async fn files() {
     let report = built_in(&throughline_connectors::file::FileConnector, value, NOW).run().await;
     passes(&report, &["options", "events", "rows", "resumable", "incremental", "dry_read", "cancel"]);
 }
+
+/// Chats that phones exported, and deliveries that a receiver wrote: nothing is asked, files are what there is.
+#[tokio::test]
+async fn chats_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = crate::whatsapp_export::SAMPLES.iter().enumerate();
+    files.for_each(|(i, text)| std::fs::write(folder.path().join(format!("{i}.txt")), text).unwrap());
+    let connector = &throughline_connectors::whatsapp_export::WhatsappExportConnector;
+    let operators = ["Студия Роза", "Studio Rose", "استوديو الورد"];
+    let exported = json!({"path": folder.path().join("*.txt"), "operators": operators, "account": "55",
+        "time_zone": "Europe/Moscow", "phone_region": "RU"});
+    let report = built_in(connector, exported, NOW).run().await;
+    passes(
+        &report,
+        &["options", "connection", "events", "rows", "resumable", "incremental", "dry_read", "cancel"],
+    );
+
+    let callbacks = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/comagic/samples/callbacks.jsonl"));
+    for (i, line) in callbacks.lines().enumerate() {
+        std::fs::write(folder.path().join(format!("inbox-{i}.jsonl")), format!("{line}\n")).unwrap();
+    }
+    let connector = Box::leak(crate::webhooks::connector("comagic"));
+    let inbox = json!({"inbox": folder.path().join("inbox*")});
+    let report = built_in(connector, inbox, NOW).run().await;
+    // Fewer lines than a batch holds: there is nowhere to stop.
+    passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
+}
