@@ -16,6 +16,7 @@ mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+pub mod sql;
 pub mod telegram;
 pub mod telegram_export;
 mod tsv;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(hubspot::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
+        Box::new(sql::SqlConnector),
         Box::new(telegram::TelegramConnector),
         Box::new(telegram_export::TelegramExportConnector),
         Box::new(vk::VkConnector),

@@ -32,6 +32,7 @@ mod tests;
 mod text;
 
 pub use builder::{Limits, MORE, RecordsBuilder};
+pub(crate) use number::parse_decimal;
 pub(crate) use page::nearest;
 pub use page::{Found, Selector};
 pub use path::{Path, scalar_text};

@@ -23,6 +23,7 @@ mod manifest_paging;
 mod manifest_rules;
 mod metrica;
 mod oauth;
+mod sql;
 mod support;
 mod telegram;
 mod telegram_export;
