@@ -12,6 +12,7 @@ use throughline_core::{
     ReadRequest, ReadStream, Result, Scrubbed, Source, SourceConnector,
 };
 
+use crate::flow;
 use crate::webhook::{self, TELEGRAM, Webhook};
 pub use config::Config;
 
@@ -64,11 +65,12 @@ impl Source for Telegram {
     }
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
+        let stream = request.stream.clone();
         let notices = match &self.poller {
-            Some(poller) => poller.poll(ctx).await?,
+            Some(poller) => flow::first(ctx, &stream, poller.poll(ctx)).await?,
             None => Vec::new(),
         };
-        Ok(webhook::after(notices, self.inbox.read(ctx, request).await?))
+        Ok(flow::named(ctx, &stream, webhook::after(notices, self.inbox.read(ctx, request).await?)))
     }
 
     async fn forget(

@@ -132,6 +132,6 @@ impl Source for TelegramExport {
             max_pages: request.max_pages,
             cancel: ctx.cancel.clone(),
         };
-        Ok(flow::blocking(move |out| job.run(out)))
+        Ok(flow::named(ctx, STREAM, flow::blocking(move |out| job.run(out))))
     }
 }

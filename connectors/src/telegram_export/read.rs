@@ -106,7 +106,10 @@ impl Job {
             }
         }
         rows.records.finish_page();
-        rows.send()?;
+        match rows.send() {
+            Err(_) if *rows.pages_left == 0 => return Ok(()),
+            sent => sent?,
+        }
         if !rows.passed.is_empty() {
             let kinds = Vec::from_iter(rows.passed).join(", ");
             let message =

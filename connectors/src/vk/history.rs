@@ -71,6 +71,7 @@ impl History {
         let upto =
             Mark { id: pass.top.id.max(self.state.upto.id), date: pass.top.date.max(self.state.upto.date) };
         self.state = State { upto, pass: None };
+        self.flush(None).await?;
         if expected > 0 {
             let what = "messages of conversations read from their beginning".to_owned();
             self.out.send(ReadEvent::Count(CountCheck { what, expected, read })).await?;

@@ -148,24 +148,29 @@ impl Source for Vk {
         let stream = request.stream.as_str();
         if !matches!(stream, MESSAGES | CONVERSATIONS | USERS) {
             let notices = match (&self.long_poll, &self.api) {
-                (Some(long_poll), Some(api)) => long_poll.poll(ctx, api).await?,
+                (Some(long_poll), Some(api)) => flow::first(ctx, stream, long_poll.poll(ctx, api)).await?,
                 _ => Vec::new(),
             };
             return match &self.inbox {
-                Some(inbox) => Ok(webhook::after(notices, inbox.read(ctx, request).await?)),
+                Some(inbox) => {
+                    let stream = stream.to_owned();
+                    Ok(flow::named(ctx, &stream, webhook::after(notices, inbox.read(ctx, request).await?)))
+                }
                 None => Err(Error::bug(format!("vk has no stream {stream:?} without an inbox"))),
             };
         }
-        let (ctx, api, max_pages) = (ctx.clone(), self.api(stream)?.clone(), request.max_pages);
-        if stream == MESSAGES {
+        let (own, api, max_pages) = (ctx.clone(), self.api(stream)?.clone(), request.max_pages);
+        let events = if stream == MESSAGES {
             let state = state::State::read(request.checkpoint.as_ref())?;
-            return Ok(flow::task(move |out| history::History::new(ctx, api, out, max_pages, state).run()));
-        }
-        let whole = stream == USERS;
-        Ok(flow::task(move |out| async move {
-            let snapshot = people::Snapshot { ctx, api, out, max_pages };
-            if whole { snapshot.users().await } else { snapshot.conversations().await }
-        }))
+            flow::task(move |out| history::History::new(own, api, out, max_pages, state).run())
+        } else {
+            let of_users = stream == USERS;
+            flow::task(move |out| async move {
+                let snapshot = people::Snapshot { ctx: own, api, out, max_pages };
+                if of_users { snapshot.users().await } else { snapshot.conversations().await }
+            })
+        };
+        Ok(flow::of_stream(ctx, stream, events))
     }
 
     async fn forget(

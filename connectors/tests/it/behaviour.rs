@@ -120,6 +120,52 @@ async fn bitrix24() {
     passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
 }
 
+#[tokio::test]
+async fn vk() {
+    let cfg = Config { seed: 7, visits: 900, ..Config::default() };
+    let options = company::Options { now: Some(NOW), ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::vk::VkConnector));
+    let options = json!({"token": secret(company::vk::TOKEN), "group_id": company::vk::GROUP_ID, "base_url": company.url()});
+    let suite = built_in(connector, options, NOW);
+    let report = suite.streams(["messages", "conversations", "users"]).run().await;
+    passes(
+        &report,
+        &["connection", "rows", "counts", "cancel", "cancel_request", "http_errors", "http_rubbish"],
+    );
+}
+
+#[tokio::test]
+async fn telegram() {
+    let folder = tempfile::tempdir().unwrap();
+    let cfg = Config { seed: 7, visits: 900, ..Config::default() };
+    let kept = company::telegram::Options { kept_s: i64::MAX / 2 };
+    let options = company::Options { now: Some(NOW), telegram: kept, ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::telegram::TelegramConnector));
+    let inbox = folder.path().join("*.jsonl").display().to_string();
+    let options = json!({"token": secret(company::telegram::TOKEN), "account": "700000001", "inbox": inbox,
+        "base_url": company.url()});
+    let report = built_in(connector, options, NOW).run().await;
+    passes(
+        &report,
+        &["connection", "rows", "repeatable", "incremental", "cancel_request", "http_errors", "http_rubbish"],
+    );
+}
+
+#[tokio::test]
+async fn telegram_export() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, sample) in crate::telegram_export::SAMPLES.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{n}.json")), sample).unwrap();
+    }
+    let connector = Box::leak(Box::new(throughline_connectors::telegram_export::TelegramExportConnector));
+    let path = folder.path().join("*.json").display().to_string();
+    let options = json!({"path": path, "account": "5", "time_zone": "Europe/Moscow"});
+    let report = built_in(connector, options, NOW).run().await;
+    passes(&report, &["options", "connection", "rows", "resumable", "incremental"]);
+}
+
 /// A list of numbers, with everything a request can ask of it.
 fn items(count: i64) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
     move |asked| {
