@@ -47,7 +47,7 @@ fn run(studio: &Studio) -> serde_json::Value {
     let mut command = studio.command(&["run", "--json"]);
     let output = command.env("HUBSPOT_TOKEN", company::hubspot::auth::PRIVATE_TOKEN).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stdout));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

@@ -19,6 +19,9 @@ use super::run::Run;
 use super::spec::{Action, AuthKind, Encoding};
 use super::template::{Scope, as_text};
 
+/// Times an answer that came cut off is asked for.
+pub(super) const ASKED: u32 = 4;
+
 /// A manifest with a user's options: everything that asks the vendor.
 pub(crate) struct Connection {
     pub plan: Arc<Plan>,
@@ -150,6 +153,19 @@ impl Connection {
             Some(name) => found.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
         };
         self.ask_now(ctx, &run, request, &all).await
+    }
+
+    /// What was taken from an answer; `None` when the answer came cut off and is to be asked for again: one that
+    /// was may have a length that fits, and then only its JSON tells.
+    pub async fn whole<T>(&self, ctx: &Context, taken: Result<T>, asked: &mut u32) -> Result<Option<T>> {
+        *asked += 1;
+        match taken {
+            Err(error) if error.is_temporary() && *asked < ASKED => {
+                ctx.sleep(Duration::from_millis(250 << *asked)).await?;
+                Ok(None)
+            }
+            taken => taken.map(Some),
+        }
     }
 
     pub(super) async fn ask_now(

@@ -25,7 +25,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 use throughline_core::{Context, Error, ErrorKind, Notice, ReadEvent, Result};
 
-use super::client::{Answer, Connection, Outcome};
+use super::client::{ASKED, Answer, Connection, Outcome};
 use super::plan::{ChainPlan, StreamPlan};
 use super::spec::PagingKind;
 use super::state::{Span, Turn};
@@ -35,8 +35,6 @@ use crate::records::{Found, Limits, Path, RecordsBuilder, Selector};
 
 /// Times a list may outrun us within one read before that is an error.
 const PATIENCE: u32 = 10;
-/// Times an answer that came cut off is asked for.
-const ASKED: u32 = 4;
 
 /// Reads the pages of one stream, one at a time.
 pub(crate) struct Pager {

@@ -280,7 +280,20 @@ impl Reader {
         if let Some(request) = &plan.request {
             let turn = Turn::default();
             let scope = |name: &str| self.windows.bound(name, span, &turn);
-            let asked = self.connection.ask(&self.ctx, request, &scope).await;
+            let mut times = 0;
+            let asked = loop {
+                let taken = match self.connection.ask(&self.ctx, request, &scope).await {
+                    Ok(Outcome::Answer(answer)) if answer.empty => Ok(Some(Some("0".to_owned()))),
+                    Ok(Outcome::Answer(answer)) => plan.path.scalar(&answer.body).map(Some),
+                    Ok(Outcome::Restart) => Ok(None),
+                    Err(error) => break Err(error),
+                };
+                match self.connection.whole(&self.ctx, taken, &mut times).await {
+                    Ok(None) => {}
+                    Ok(Some(taken)) => break Ok(taken),
+                    Err(error) => break Err(error),
+                }
+            };
             if let Err(error) = &asked
                 && error.is_temporary()
             {
@@ -290,9 +303,7 @@ impl Reader {
                 self.queue.push_back(ReadEvent::Notice(Notice { code: "not_counted".into(), message }));
                 return Ok(None);
             }
-            if let Outcome::Answer(answer) = asked? {
-                let found =
-                    if answer.empty { Some("0".to_owned()) } else { plan.path.scalar(&answer.body)? };
+            if let Some(found) = asked? {
                 expected = found.and_then(|text| text.parse().ok());
                 // Records that change again leave the window while it is read. Who read no fewer than there
                 // are now and no more than there were has them all.

@@ -50,9 +50,15 @@ impl Connection {
             return Err(Error::bug("a lookup that is not in the plan"));
         };
         let asked = || async {
-            let found = match self.ask_now(ctx, run, &plan.request, &|_| None).await? {
-                Outcome::Answer(answer) if !answer.empty => plan.path.all(&answer.body)?,
-                _ => Vec::new(),
+            let mut times = 0;
+            let found = loop {
+                let taken = match self.ask_now(ctx, run, &plan.request, &|_| None).await? {
+                    Outcome::Answer(answer) if !answer.empty => plan.path.all(&answer.body),
+                    _ => Ok(Vec::new()),
+                };
+                if let Some(found) = self.whole(ctx, taken, &mut times).await? {
+                    break found;
+                }
             };
             if found.is_empty() {
                 let what = format!("the lookup {:?} found nothing at {:?}", plan.name, plan.path.to_string());

@@ -205,3 +205,37 @@ async fn an_address_can_be_the_secret_and_a_token_a_member() {
         assert!(errors.iter().any(|e| e.contains(told)), "{told}: {errors:?}");
     }
 }
+
+/// Cut off on its way, with a length that fits: not only pages are asked for again.
+#[tokio::test]
+async fn lookups_and_counts_that_came_cut_off_are_asked_for_again() {
+    let text = "name = \"test\"\nbase_url = \"https://api.example.com\"\n[lookups.names]\npath = \"items[*].id\"\n\
+                request = { path = \"/names\" }\n[[streams]]\nname = \"items\"\nrecords = \"items\"\nkey = [\"id\"]\n\
+                request = { path = \"/items\", query = { names = \"{lookup.names}\" } }\n\
+                count = { path = \"total\", request = { path = \"/count\" } }\n";
+    for (cut, counted) in [(2, true), (3, true), (99, false)] {
+        let times = Mutex::new(std::collections::HashMap::<String, u32>::new());
+        let server = Server::start(move |asked| {
+            let mut times = times.lock().unwrap();
+            let time = times.entry(asked.path.clone()).or_default();
+            *time += 1;
+            match asked.path.as_str() {
+                "/names" if *time <= cut.min(3) => Reply::text(200, "{\"items\": [{\"id\": \"a\"}, {\"i"),
+                "/names" => Reply::json(&json!({"items": [{"id": "a"}, {"id": "b"}]})),
+                "/count" if *time <= cut => Reply::text(200, "{\"tota"),
+                "/count" => Reply::json(&json!({"total": 1})),
+                _ => {
+                    assert_eq!(asked.query.iter().filter(|(n, _)| n == "names").count(), 2);
+                    Reply::json(&json!({"items": [{"id": 1}]}))
+                }
+            }
+        })
+        .await;
+        let world = World::new();
+        let got = read(&world, &source(text, &server.url, json!({})), request("items", None)).await.ok();
+        assert_eq!(
+            (got.rows.len(), got.counts.len(), got.has("not_counted")),
+            (1, usize::from(counted), !counted)
+        );
+    }
+}
