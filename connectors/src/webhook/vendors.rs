@@ -304,7 +304,7 @@ pub(crate) static VENDORS: [Vendor; 10] = [
 /// Its updates may be asked for too: [`crate::telegram`].
 pub(crate) static TELEGRAM: Vendor = Vendor {
     name: "telegram",
-    summary: "Telegram bots: messages, presses, starts and blocks from updates",
+    summary: "Telegram bots: messages, presses, starts and blocks from updates, asked for or received",
     readme: include_str!("../telegram/README.md"),
     proof: Proof::None,
     split: Split::Whole,
@@ -329,7 +329,7 @@ pub(crate) static TELEGRAM: Vendor = Vendor {
 /// Its history may be asked for too: [`crate::vk`].
 pub(crate) static VK: Vendor = Vendor {
     name: "vk",
-    summary: "VK communities: messages, reads and permissions from the Callback API or Long Poll",
+    summary: "VK communities: the history of conversations, and messages, reads and permissions as they happen",
     readme: include_str!("../vk/README.md"),
     proof: Proof::None,
     split: Split::Whole,

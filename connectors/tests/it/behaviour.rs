@@ -122,7 +122,7 @@ async fn bitrix24() {
 
 #[tokio::test]
 async fn vk() {
-    let cfg = Config { seed: 7, visits: 900, ..Config::default() };
+    let cfg = Config { seed: 7, visits: 300, ..Config::default() };
     let options = company::Options { now: Some(NOW), ..company::Options::default() };
     let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
     let connector = Box::leak(Box::new(throughline_connectors::vk::VkConnector));

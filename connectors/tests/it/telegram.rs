@@ -217,7 +217,7 @@ async fn questions_fit_the_specification() {
 }
 
 async fn company(kept_s: i64, visits: u64, rules: &[&str]) -> company::Running {
-    let cfg = company::Config { seed: 11, visits, ..company::Config::default() };
+    let cfg = company::Config { seed: 11, visits, days: 20, ..company::Config::default() };
     let faults = rules.iter().map(|r| company::faults::Rule::parse(r).unwrap()).collect();
     let telegram = company::telegram::Options { kept_s };
     let options = company::Options { telegram, faults, ..company::Options::default() };

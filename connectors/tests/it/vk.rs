@@ -110,8 +110,7 @@ async fn serve(talks: &Arc<Mutex<Talks>>) -> Server {
 #[tokio::test]
 async fn any_number_of_messages_and_conversations_around_a_page() {
     // Conversations, and messages of one more.
-    for (few, many) in [(0, 0), (0, 1), (1, 199), (198, 200), (199, 201), (200, 399), (201, 400), (399, 401)]
-    {
+    for (few, many) in [(0, 0), (0, 1), (198, 199), (199, 200), (200, 201), (201, 399), (1, 401)] {
         for with_start in [true, false] {
             let mut talks = Talks { with_start, ..Talks::default() };
             for n in 0..(few + many) {
