@@ -19,6 +19,7 @@ pub mod records;
 pub mod sql;
 pub mod telegram;
 pub mod telegram_export;
+pub mod singer;
 mod tsv;
 pub mod vk;
 mod webhook;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(hubspot::connector()),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
+        Box::new(singer::SingerConnector),
         Box::new(sql::SqlConnector),
         Box::new(telegram::TelegramConnector),
         Box::new(telegram_export::TelegramExportConnector),

@@ -119,6 +119,15 @@ fn supply(value: &toml::Value, folder: &Path, command: &mut std::process::Comman
         copy_folder(&example, folder);
         std::fs::rename(folder.join("manifest.toml"), folder.join(path)).unwrap();
     }
+    // A tap that was never installed, and its catalog.
+    if let (Some("singer"), Some(program), Some(catalog)) =
+        (text("connector"), text("command"), text("catalog"))
+    {
+        write(&folder.join(program), "");
+        let streams: Vec<_> =
+            table["streams"].as_array().unwrap().iter().map(|s| format!("{{\"stream\": {s}}}")).collect();
+        write(&folder.join(catalog), &format!("{{\"streams\": [{}]}}", streams.join(", ")));
+    }
     table.values().for_each(|v| supply(v, folder, command));
 }
 

@@ -24,6 +24,7 @@ mod manifest_rules;
 mod metrica;
 mod oauth;
 mod sql;
+mod singer;
 mod support;
 mod telegram;
 mod telegram_export;

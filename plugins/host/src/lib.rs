@@ -13,6 +13,7 @@
 #![allow(unsafe_code)]
 
 mod bridge;
+mod check;
 mod child;
 mod events;
 mod failure;

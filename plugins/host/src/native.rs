@@ -11,6 +11,7 @@ use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use serde_json::Value;
 use throughline_plugin_abi as abi;
 
+use crate::check;
 use crate::failure::Failure;
 use crate::load::Loaded;
 use crate::services::{Scope, Services};
@@ -179,7 +180,7 @@ fn import(
         unsafe { arrow::ffi::from_ffi_and_data_type(array, kind) }.map_err(|e| format!("a batch: {e}"))?;
     data.align_buffers();
     if validate {
-        data.validate_full().map_err(|e| format!("a batch: {e}"))?;
+        check::check(&data).map_err(|e| format!("a batch: {e}"))?;
     }
     let table = StructArray::from(data);
     if table.null_count() > 0 {
