@@ -13,7 +13,7 @@ fn page() -> String {
         write!(text, "\n### {}\n{}\n\n", connector.name(), connector.summary()).unwrap();
         let streams = connector.catalog().streams;
         if streams.is_empty() {
-            text.push_str("Its streams are what its manifest says.\n");
+            text.push_str("Its streams are what you give it: see its README.\n");
             continue;
         }
         text.push_str("| stream | key | incremental | windowed | resumable | deletes | webhook | count |\n");
