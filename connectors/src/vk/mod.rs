@@ -92,12 +92,16 @@ fn catalog(told: bool, asked: bool) -> Catalog {
             ("conversation", Json, "what was read up to, whether we may write"),
             ("last_message", Json, ""),
         ];
-        let users =
-            [("id", Int, ""), ("first_name", Text, ""), ("last_name", Text, ""), ("screen_name", Text, "")];
+        let users = [
+            ("user_id", Int, ""),
+            ("first_name", Text, ""),
+            ("last_name", Text, ""),
+            ("screen_name", Text, ""),
+        ];
         catalog.streams.extend([
             stream(MESSAGES, "Messages of all conversations.", "number", &messages, true),
             stream(CONVERSATIONS, "Conversations as they stand.", "peer_id", &conversations, false),
-            stream(USERS, "People who wrote.", "id", &users, false),
+            stream(USERS, "People who wrote.", "user_id", &users, false),
         ]);
     }
     catalog

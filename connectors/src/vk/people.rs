@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use throughline_core::{Context, CountCheck, ReadEvent, Result};
 
@@ -9,11 +10,17 @@ use super::client::{Api, PEOPLE};
 use super::conversations::Pages;
 use crate::flow::Out;
 use crate::records::{Limits, RecordsBuilder, json_string};
+use crate::whatsapp::read::rejected;
 
 /// Numbers of people are lower, those of group chats begin here, communities' are negative.
 const GROUP_CHATS: i64 = 2_000_000_000;
 /// Looks at the list in all, when conversations moved while it was paged.
 const LOOKS: u32 = 3;
+
+#[derive(Deserialize)]
+struct User {
+    id: i64,
+}
 
 pub(super) struct Snapshot {
     pub ctx: Context,
@@ -89,7 +96,18 @@ impl Snapshot {
             let users: Vec<Box<RawValue>> = self.api.ask(&self.ctx, "users.get", &params).await?;
             records.begin_page(format!("page {number}"), None);
             for (n, user) in users.iter().enumerate() {
-                records.push(user.get().as_bytes(), format!("page {number}, record {}", n + 1));
+                // Under a name that says whose number it is: forgetting a person looks for it.
+                let place = format!("page {number}, record {}", n + 1);
+                let id = match serde_json::from_str::<User>(user.get()) {
+                    Ok(user) => user.id.to_string(),
+                    Err(e) => {
+                        let reject =
+                            rejected(format!("this is no person: {e}"), user.get().as_bytes(), &place);
+                        self.out.send(ReadEvent::Rejected(reject)).await?;
+                        continue;
+                    }
+                };
+                records.push_with(user.get().as_bytes(), &[("user_id", &id)], place);
             }
             rows += users.len() as u64;
             for event in records.take_events() {

@@ -390,6 +390,14 @@ async fn the_companys_conversations_with_all_faults_on() {
         assert!(snapshot.counts.iter().all(|c| c.expected == c.read), "{:?}", snapshot.counts);
         let rows: usize = snapshot.batches(&spec(&source, stream)).iter().map(|b| b.num_rows()).sum();
         assert_eq!(rows, server.vk.people(&server.company, server.now()), "{stream}");
+        // Forgetting knows a person's number by the name of its column.
+        let by = if stream == "users" { "user_id" } else { "peer_id" };
+        assert!(
+            snapshot
+                .column(&spec(&source, stream), by)
+                .iter()
+                .all(|id| id.parse::<i64>().is_ok_and(|id| id > 0))
+        );
         landed.insert(stream.to_owned(), snapshot);
     }
     let asked = map(&source, &landed).await.remove("messages").unwrap();

@@ -5,5 +5,5 @@ WITH told AS (
            CAST(NULL AS VARCHAR) AS event_id, h.group_id,
            nullif(trim(concat(u.first_name, ' ', u.last_name)), '')                AS name,
            h.object AS m
-    FROM messages AS h LEFT JOIN users AS u ON u.id = json_int(h.object, 'from_id')
+    FROM messages AS h LEFT JOIN users AS u ON u.user_id = json_int(h.object, 'from_id')
 ),
