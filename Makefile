@@ -1,5 +1,5 @@
 # Targets for people and for CI. Everything a target needs it installs itself.
-.PHONY: run test lint bench docs tools
+.PHONY: run test test-foreign lint bench docs tools
 
 run:
 	cargo run -- run examples/quickstart/pipeline.toml
@@ -11,6 +11,10 @@ test:
 	sh examples/prepared-data/test.sh
 	sh examples/company/third-party/test.sh
 	sh core/receiver/tracker/test.sh
+
+# Other people's connectors from PyPI; wants its package index.
+test-foreign:
+	sh connectors/tests/foreign/test.sh
 
 lint:
 	cargo fmt --all --check
