@@ -173,7 +173,10 @@ fn broken(error: mysql_async::Error) -> Broken {
     use mysql_async::Error as E;
     match error {
         E::Server(said) => server_said(said.code, &said.state, &said.message),
-        E::Io(mysql_async::IoError::Io(e)) => lost(&e.to_string()),
+        // An untrusted certificate stays one; a broken connection may not.
+        E::Io(mysql_async::IoError::Io(e)) if e.kind() != std::io::ErrorKind::InvalidData => {
+            lost(&e.to_string())
+        }
         E::Io(e) => Broken::from(
             Error::config(format!("TLS with MySQL: {e}"))
                 .hint("name the authority that signed the server's certificate by `ca`"),

@@ -282,7 +282,9 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Bitrix | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => 0,
+            Api::Hubspot | Api::Bitrix | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => {
+                0
+            }
         };
         if limit == 0 || seen <= limit {
             return None;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 pub const PASSWORD: &str = "пароль 'quoted\\";
 
+const KEY: &str = include_str!("../../../../core/receiver/tests/it/tls/first.key");
+
 pub struct Mariadb {
     folder: tempfile::TempDir,
     pub port: u16,
@@ -53,6 +55,14 @@ impl Mariadb {
         if let Some((user, group)) = unprivileged() {
             std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).unwrap();
         }
+        // Of localhost, and its own authority; the server may read it.
+        for (name, text) in [("crt", super::cluster::CERTIFICATE), ("key", KEY)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            if let Some((user, group)) = unprivileged() {
+                std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
         let data = format!("--datadir={}/data", folder.path().display());
         let made = program("mariadb-install-db", folder.path())
             .args([&data, "--skip-test-db", "--auth-root-authentication-method=normal"])
@@ -62,7 +72,8 @@ impl Mariadb {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let run = "\"$0\" --no-defaults --datadir=\"$1/data\" --socket=\"$1/socket\" --port=\"$2\" \
                    --bind-address=127.0.0.1 --pid-file=\"$1/pid\" --innodb-buffer-pool-size=32M \
-                   --innodb-flush-log-at-trx-commit=0 --skip-log-bin >\"$1/log\" 2>&1 & \
+                   --innodb-flush-log-at-trx-commit=0 --skip-log-bin \
+                   --skip-name-resolve --ssl-cert=\"$1/crt\" --ssl-key=\"$1/key\" >\"$1/log\" 2>&1 & \
                    read nothing; kill -9 $!; wait; rm -rf \"$1\"";
         let mut guard = Command::new("sh");
         guard.args(["-c", run, server]).arg(folder.path()).arg(port.to_string()).stdin(Stdio::piped());

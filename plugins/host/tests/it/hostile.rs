@@ -199,8 +199,5 @@ fn in_the_docs(table: &str) {
         std::fs::write(&path, wanted).unwrap();
         return;
     }
-    assert!(
-        page == wanted,
-        "docs/plugins.md has other outcomes; `make docs` writes them:\n{table}"
-    );
+    assert!(page == wanted, "docs/plugins.md has other outcomes; `make docs` writes them:\n{table}");
 }
