@@ -33,6 +33,7 @@ mod offline;
 mod reading;
 mod report;
 mod rows;
+mod sink;
 mod watch;
 
 use std::time::Duration;
@@ -43,10 +44,11 @@ pub use checks::CHECKS;
 pub use memory::{MemoryNotes, MemoryTokens};
 pub use offline::{Offline, Setting};
 pub use report::{Check, Failure, Outcome, Report, Verdict};
+pub use sink::{SINK_CHECKS, SinkSuite};
 
 type MakeSource = Box<dyn Fn() -> Result<DynSource> + Send + Sync>;
 type MakeWorld = Box<dyn Fn() -> Result<Setting> + Send + Sync>;
-type Build = Box<dyn Fn(&serde_json::Value) -> Result<DynSource, ConfigErrors> + Send + Sync>;
+type Build = Box<dyn Fn(&serde_json::Value) -> Result<(), ConfigErrors> + Send + Sync>;
 
 /// How far the suite goes. Whatever is left out is named in the report.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +137,8 @@ impl Suite {
         good: serde_json::Value,
         build: impl Fn(&serde_json::Value) -> Result<DynSource, ConfigErrors> + Send + Sync + 'static,
     ) -> Self {
-        self.options = Some(OptionsUnderTest { schema, good, build: Box::new(build) });
+        self.options =
+            Some(OptionsUnderTest { schema, good, build: Box::new(move |value| build(value).map(drop)) });
         self
     }
 
@@ -167,7 +170,7 @@ impl Suite {
 }
 
 /// The first of several errors, which says how many there are.
-fn first(errors: ConfigErrors) -> Error {
+pub(crate) fn first(errors: ConfigErrors) -> Error {
     let more = errors.len().saturating_sub(1);
     match errors.into_iter().next() {
         Some(error) if more > 0 => error.with("further errors", more),

@@ -199,7 +199,8 @@ typedef struct tl_plugin {
    * Both kinds. {"name": "acme_crm", "kind": "source" or "sink", "version": "0.1.0", "summary": "one line",
    * "readme": "Markdown", "license": "Apache-2.0", "min_host": "0.1.0",
    * "config_schema": JSON Schema of the options; the host refuses keys it does not have, required ones that are
-   * missing, and values of another "type"; a property with "secret": true must be a secret. "streams": [..] with default options (sources),
+   * missing, and values of another "type"; a property with "secret": true must be a secret,
+   * and one with "format": "path" becomes absolute, from the pipeline's folder. "streams": [..] with default options (sources),
    * "guarantee": "exactly-once" or "at-least-once" (sinks)}
    */
   int32_t (*manifest)(struct tl_plugin *, tl_buf *json, tl_error *);

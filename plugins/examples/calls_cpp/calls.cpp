@@ -203,7 +203,7 @@ static int32_t manifest(tl_plugin *, tl_buf *json, tl_error *error) {
     give(json, std::string(R"({"name":"calls","kind":"source","version":"0.1.0",
       "summary":"Phone calls from a file, in C++","readme":"# Calls\n\nAn example: see docs/plugins.md.\n",
       "license":"Apache-2.0","min_host":"0.1.0","config_schema":{"type":"object","required":["path"],"properties":{
-      "path":{"type":"string","description":"File of tab-separated lines: id, ms, phone, seconds."}}},)") +
+      "path":{"type":"string","format":"path","description":"File of tab-separated lines: id, ms, phone, seconds."}}},)") +
                    STREAMS + "}");
   });
 }

@@ -82,6 +82,18 @@ pub(crate) fn setup(options: &Options) -> Result<Setup, ConfigErrors> {
     Ok(Setup { isolation, limits, config, secrets, redactor })
 }
 
+/// Makes paths absolute: those of properties with `"format": "path"` start at the pipeline's folder, as everywhere.
+pub(crate) fn from_folder(schema: &Value, folder: &std::path::Path, config: &mut Value) {
+    // Of a folder that is itself given relatively: a plugin's process may stand somewhere else.
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for (key, _) in properties.iter().filter(|(_, property)| property["format"] == "path") {
+        if let Some(Value::String(path)) = config.get_mut(key) {
+            *path = folder.join(path.as_str()).display().to_string();
+        }
+    }
+}
+
 /// Holds options against the plugin's own schema: keys that are not in it, that are missing, or whose value is of
 /// another type. So plugins that look at no more than they need are as strict as all others.
 pub(crate) fn held_against(schema: &Value, config: &Value) -> ConfigErrors {
@@ -207,6 +219,17 @@ mod tests {
         assert!(held_against(&json!({}), &json!({ "a": 1 })).is_empty());
         let free = json!({ "properties": {}, "additionalProperties": true });
         assert!(held_against(&free, &json!({ "a": 1 })).is_empty());
+    }
+
+    #[test]
+    fn paths_start_at_the_pipeline() {
+        let schema = json!({ "properties": { "path": { "type": "string", "format": "path" }, "name": { "type": "string" } } });
+        let mut config = json!({ "path": "out/x", "name": "out/x" });
+        from_folder(&schema, std::path::Path::new("/shop"), &mut config);
+        assert_eq!(config, json!({ "path": "/shop/out/x", "name": "out/x" }));
+        let mut config = json!({ "path": "/elsewhere" });
+        from_folder(&schema, std::path::Path::new("/shop"), &mut config);
+        assert_eq!(config, json!({ "path": "/elsewhere" }));
     }
 
     #[test]

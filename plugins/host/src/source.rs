@@ -66,11 +66,13 @@ impl Plugin {
 
     /// What is needed to run it with these options, which it has not seen yet.
     pub fn prepare(&self, options: &Options) -> Result<(Start, Setup), ConfigErrors> {
-        let setup = options::setup(options)?;
-        let errors = options::held_against(&self.installed.described.config_schema, &setup.config);
+        let mut setup = options::setup(options)?;
+        let schema = &self.installed.described.config_schema;
+        let errors = options::held_against(schema, &setup.config);
         if !errors.is_empty() {
             return Err(errors);
         }
+        options::from_folder(schema, &options.base_dir, &mut setup.config);
         let library = self.installed.verify().map_err(|e| vec![e])?;
         let start = Start {
             plugin: self.name().to_owned(),

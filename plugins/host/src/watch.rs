@@ -1,7 +1,7 @@
 //! Keeps an eye on a plugin's process: memory, silence, stopping, and what it died of.
 
 use std::process::{Child, ExitStatus};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,6 @@ pub(crate) struct Watch {
     ending: AtomicU64,
     /// Why it was killed by us.
     killed: Mutex<Option<String>>,
-    over: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +44,6 @@ impl Watch {
             waiting: AtomicU64::new(0),
             ending: AtomicU64::new(0),
             killed: Mutex::new(None),
-            over: AtomicBool::new(false),
         });
         let watching = watch.clone();
         std::thread::spawn(move || watching.look());
@@ -91,7 +89,6 @@ impl Watch {
     fn look(&self) {
         loop {
             if let Ok(Some(_)) | Err(_) = lock(&self.child).try_wait() {
-                self.over.store(true, Ordering::SeqCst);
                 return;
             }
             let (resident, peak) = memory_kib(self.pid);

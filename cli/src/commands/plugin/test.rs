@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use throughline_behaviour::{Offline, Suite};
+use throughline_behaviour::{Offline, SinkSuite, Suite};
 use throughline_core::connector::parse_options;
 use throughline_core::secret::SECRET_KEY;
-use throughline_core::{Error, Options, Redactor, Result, SourceConnector, instant};
-use throughline_plugin_host::PluginSource;
+use throughline_core::{Error, Options, Redactor, Result, SinkConnector, SourceConnector, instant};
+use throughline_plugin_host::{Installed, Kind, PluginSink, PluginSource};
 
 use super::super::{Outcome, connector_test};
 use crate::args::PluginTestArgs;
@@ -31,30 +31,43 @@ struct TestFile {
 }
 
 pub async fn run(args: &PluginTestArgs, output: &Output) -> Outcome {
-    let connector: &'static dyn SourceConnector =
-        Box::leak(Box::new(PluginSource::of_file(&args.library, &setup::runner())?));
+    let installed = Arc::new(Installed::of_file(&args.library, &setup::runner())?);
+    let name = installed.manifest.name.clone();
     let test = read(&args.with)?;
     let beside = args.with.parent().unwrap_or(Path::new(""));
     let redactor = Redactor::new();
     let mut value = Value::Object(test.options);
     made_up(&mut value, &redactor);
     value["isolation"] = if args.in_thread { "thread" } else { "process" }.into();
-    let options = Options { name: connector.name().to_owned(), value, base_dir: beside.to_path_buf() };
-    // What is wrong with the options themselves is told before the suite finds all that follows from it.
-    connector.build(&options).map_err(first)?;
+    let options = Options { name: name.clone(), value, base_dir: beside.to_path_buf() };
     let answers = match &test.answers {
         Some(path) => beside.join(path),
         None => empty_cassette()?,
     };
-    let world = Arc::new(Offline::open(connector.name(), &answers, redactor)?);
-    let mut suite = Suite::of_connector(connector, &options, move || world.setting());
-    if !test.streams.is_empty() {
-        suite = suite.streams(&test.streams);
-    }
-    if let Some((from_us, to_us)) = window(&args.with, test.from.as_deref(), test.to.as_deref())? {
-        suite = suite.window(from_us, to_us);
-    }
-    Ok(connector_test::tell(&suite.run().await, output))
+    let world = Arc::new(Offline::open(&name, &answers, redactor)?);
+    let report = match installed.manifest.kind {
+        Kind::Sink => {
+            let connector: &'static dyn SinkConnector =
+                Box::leak(Box::new(PluginSink::new(installed, setup::runner())));
+            // What is wrong with the options themselves is told before the suite finds all that follows from it.
+            connector.build(&options).map_err(first)?;
+            SinkSuite::of_connector(connector, &options, move || world.setting()).run().await
+        }
+        Kind::Source => {
+            let connector: &'static dyn SourceConnector =
+                Box::leak(Box::new(PluginSource::new(installed, setup::runner())));
+            connector.build(&options).map_err(first)?;
+            let mut suite = Suite::of_connector(connector, &options, move || world.setting());
+            if !test.streams.is_empty() {
+                suite = suite.streams(&test.streams);
+            }
+            if let Some((from_us, to_us)) = window(&args.with, test.from.as_deref(), test.to.as_deref())? {
+                suite = suite.window(from_us, to_us);
+            }
+            suite.run().await
+        }
+    };
+    Ok(connector_test::tell(&report, output))
 }
 
 fn read(path: &Path) -> Result<TestFile> {

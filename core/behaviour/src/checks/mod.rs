@@ -9,6 +9,8 @@ mod whole;
 
 use throughline_core::{Error, StreamSpec};
 
+pub(crate) use options::options;
+
 use crate::Suite;
 use crate::landed::{Landed, count, land};
 use crate::reading::{Reading, request};
@@ -74,7 +76,7 @@ pub(crate) async fn run(suite: &Suite) -> Report {
     };
     let (verdict, known) = catalog::catalog(suite, &process).await;
     of_source(CATALOG, verdict);
-    of_source(OPTIONS, options::options(suite));
+    of_source(OPTIONS, options(suite.options.as_ref()));
     of_source(CONNECTION, catalog::connection(suite).await);
     let wanted = suite.streams.clone();
     let wanted = wanted.unwrap_or_else(|| known.streams.iter().map(|s| s.name.clone()).collect());

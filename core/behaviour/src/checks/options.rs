@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use throughline_core::{ConfigErrors, ErrorKind, Place};
 
+use crate::OptionsUnderTest;
 use crate::report::{Findings, Verdict, skipped};
-use crate::{OptionsUnderTest, Suite};
 
 const UNKNOWN: &str = "no_such_option";
 
-pub(super) fn options(suite: &Suite) -> Verdict {
-    let Some(options) = &suite.options else { return skipped("no options were given to test") };
+pub(crate) fn options(under_test: Option<&OptionsUnderTest>) -> Verdict {
+    let Some(options) = under_test else { return skipped("no options were given to test") };
     let mut wrong = Findings::default();
     let Value::Object(good) = &options.good else { return skipped("the options are no table") };
     if let Err(errors) = (options.build)(&options.good) {

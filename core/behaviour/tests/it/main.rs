@@ -3,5 +3,6 @@
 
 mod flaws;
 mod recordings;
+mod sinks;
 mod source;
 mod vendor;

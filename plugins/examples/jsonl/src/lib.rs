@@ -55,7 +55,7 @@ impl Sink for JsonLines {
             config_schema: json!({
                 "type": "object",
                 "required": ["path"],
-                "properties": { "path": { "type": "string", "description": "Folder for the files." } }
+                "properties": { "path": { "type": "string", "format": "path", "description": "Folder for the files." } }
             }),
             streams: Vec::new(),
             guarantee: Some(Guarantee::ExactlyOnce),

@@ -77,6 +77,23 @@ async fn tables_are_staged_and_shown_at_once_in_both_places() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_sinks_passes() {
+    for isolation in ["thread", "process"] {
+        let folder = tempfile::tempdir().unwrap();
+        let installed =
+            throughline_plugin_host::Installed::of_file(&rust_plugin("jsonl"), &runner()).unwrap();
+        let connector: &'static dyn SinkConnector =
+            Box::leak(Box::new(PluginSink::new(Arc::new(installed), runner())));
+        let value = json!({ "path": "out", "isolation": isolation });
+        let options = Options { name: "out".into(), value, base_dir: folder.path().to_path_buf() };
+        let report =
+            throughline_behaviour::SinkSuite::of_connector(connector, &options, || Ok(context())).run().await;
+        assert!(report.passed(), "{isolation}: {}", report.text());
+        assert!(folder.path().join("out/current/behaviour_one.jsonl").is_file());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_break_off_are_never_prepared() {
     for isolation in ["thread", "process"] {
         let folder = tempfile::tempdir().unwrap();
