@@ -288,6 +288,37 @@ pub enum ConnectorCommand {
     New(ConnectorNewArgs),
     /// Test a manifest against recorded answers, without a network.
     Test(ConnectorTestArgs),
+    /// Connectors of others: Singer taps, Airbyte sources.
+    Foreign(ConnectorForeignArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorForeignArgs {
+    #[command(subcommand)]
+    pub command: ForeignCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ForeignCommand {
+    /// What is missing before a program can be a source.
+    Check(ForeignCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ForeignCheckArgs {
+    /// Which protocol it speaks.
+    pub kind: ForeignKind,
+    /// The program: a path, or a name on PATH.
+    pub command: String,
+    /// Its settings, a JSON file: its streams are then asked for, too.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ForeignKind {
+    Singer,
+    Airbyte,
 }
 
 #[derive(Debug, Args)]

@@ -3,11 +3,13 @@
 //! Most vendors are a manifest and a few SELECTs; the runtime that reads them is [`manifest`]. What
 //! every one of them shares, from bytes to columns, is [`records`].
 
+pub mod airbyte;
 pub mod amocrm;
 pub mod bitrix24;
 mod days;
 pub mod file;
 mod flow;
+pub mod foreign;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod fuzz;
@@ -37,6 +39,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(singer::SingerConnector),
+        Box::new(airbyte::AirbyteConnector),
         Box::new(sql::SqlConnector),
         Box::new(telegram::TelegramConnector),
         Box::new(telegram_export::TelegramExportConnector),

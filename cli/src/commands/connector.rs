@@ -13,6 +13,7 @@ pub async fn run(args: &ConnectorArgs, output: &Output) -> Outcome {
         ConnectorCommand::List => list(output),
         ConnectorCommand::Show { name } => show(name, output)?,
         ConnectorCommand::New(args) => return super::connector_new::run(args, output),
+        ConnectorCommand::Foreign(args) => return super::connector_foreign::run(args, output).await,
         ConnectorCommand::Test(args) => return super::connector_test::run(args, output).await,
     }
     Ok(exit::DONE)

@@ -2,6 +2,7 @@
 
 mod check;
 mod connector;
+mod connector_foreign;
 mod connector_new;
 mod connector_test;
 mod dead_letters;

@@ -119,13 +119,17 @@ fn supply(value: &toml::Value, folder: &Path, command: &mut std::process::Comman
         copy_folder(&example, folder);
         std::fs::rename(folder.join("manifest.toml"), folder.join(path)).unwrap();
     }
-    // A tap that was never installed, and its catalog.
-    if let (Some("singer"), Some(program), Some(catalog)) =
+    // A program that was never installed, and its catalog.
+    if let (Some("singer" | "airbyte"), Some(program), Some(catalog)) =
         (text("connector"), text("command"), text("catalog"))
     {
         write(&folder.join(program), "");
-        let streams: Vec<_> =
-            table["streams"].as_array().unwrap().iter().map(|s| format!("{{\"stream\": {s}}}")).collect();
+        let streams: Vec<_> = table["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| format!("{{\"name\": {s}, \"stream\": {s}}}"))
+            .collect();
         write(&folder.join(catalog), &format!("{{\"streams\": [{}]}}", streams.join(", ")));
     }
     table.values().for_each(|v| supply(v, folder, command));
@@ -216,7 +220,7 @@ fn own(args: &[&str]) -> Result<(), String> {
             ConnectorCommand::List => true,
             // The plugin of docs/plugins.md is shown by that page's own test.
             ConnectorCommand::Show { name } => name.to_lowercase() == name && name != "helpdesk",
-            ConnectorCommand::New(_) | ConnectorCommand::Test(_) => false,
+            ConnectorCommand::New(_) | ConnectorCommand::Test(_) | ConnectorCommand::Foreign(_) => false,
         },
         None => true,
         Some(_) => false,

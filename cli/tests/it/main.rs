@@ -18,6 +18,7 @@ mod direct;
 mod docs;
 mod faults;
 mod floors;
+mod foreign;
 mod forget;
 mod forget_chats;
 mod forget_received;

@@ -1,16 +1,19 @@
 //! A tap's catalog: what its streams are, and the copy of it in which one of them is selected.
 
 use serde_json::{Map, Value, json};
-use throughline_core::{Capabilities, ColumnSpec, ColumnType, Error, Result, StreamSpec};
+use throughline_core::{Capabilities, Error, Result, StreamSpec};
+
+use crate::foreign::config::Streams;
+use crate::foreign::schema;
 
 /// The catalog as the tap printed it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tap {
+pub(crate) struct Tap {
     streams: Vec<Stream>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     /// `tap_stream_id`, or `stream`.
     pub name: String,
     /// What the tap calls it in its messages.
@@ -20,27 +23,33 @@ pub(super) struct Stream {
     json: Value,
 }
 
-impl Tap {
-    /// # Errors
-    /// It is no Singer catalog, or a stream of it cannot be read safely.
-    pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
+impl Streams for Tap {
+    const HOW: &str = "--config FILE --discover";
+
+    fn parse(bytes: &[u8], what: &str, full_refresh: &[String]) -> Result<Self> {
         let wrong = |problem: String| Error::config(format!("{what} is no Singer catalog: {problem}"));
         let json: Value = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
         let list = json["streams"].as_array().ok_or_else(|| wrong("it has no list of streams".into()))?;
-        let streams = list.iter().map(Stream::parse).collect::<Result<Vec<_>, String>>().map_err(wrong)?;
+        let streams = list
+            .iter()
+            .map(|json| Stream::parse(json, full_refresh))
+            .collect::<Result<Vec<_>, String>>()
+            .map_err(wrong)?;
         Ok(Self { streams })
     }
 
+    fn specs(&self) -> Vec<StreamSpec> {
+        self.streams.iter().map(Stream::spec).collect()
+    }
+}
+
+impl Tap {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.streams.iter().map(|s| s.name.as_str())
     }
 
     pub fn stream(&self, name: &str) -> Option<&Stream> {
         self.streams.iter().find(|s| s.name == name)
-    }
-
-    pub fn specs(&self) -> Vec<StreamSpec> {
-        self.streams.iter().map(Stream::spec).collect()
     }
 
     /// The catalog with this stream selected and all others not.
@@ -51,7 +60,7 @@ impl Tap {
 }
 
 impl Stream {
-    fn parse(json: &Value) -> Result<Self, String> {
+    fn parse(json: &Value, full_refresh: &[String]) -> Result<Self, String> {
         let text = |key: &str| json[key].as_str().map(str::to_owned);
         let stream = text("stream").or_else(|| text("tap_stream_id")).ok_or("a stream without a name")?;
         let name = text("tap_stream_id").unwrap_or_else(|| stream.clone());
@@ -68,28 +77,23 @@ impl Stream {
             .and_then(|m| m.get("replication-method"))
             .or_else(|| about.and_then(|m| m.get("forced-replication-method")))
             .or_else(|| json.get("replication_method"));
-        let incremental = method.and_then(Value::as_str).is_some_and(|m| m != "FULL_TABLE");
+        let incremental = method.and_then(Value::as_str).is_some_and(|m| m != "FULL_TABLE")
+            && !full_refresh.contains(&name);
         if incremental && key.is_empty() {
             return Err(format!(
                 "the stream {name} is read incrementally and has no key (key_properties): what a tap sends twice \
-                 would count twice; set its replication-method to FULL_TABLE"
+                 would count twice; name it in full_refresh"
             ));
         }
         Ok(Self { name, stream, key, incremental, json: json.clone() })
     }
 
     fn spec(&self) -> StreamSpec {
-        let properties = self.json["schema"]["properties"].as_object();
-        let columns = properties.into_iter().flatten().map(|(name, schema)| ColumnSpec {
-            name: name.clone(),
-            kind: kind(schema),
-            doc: schema["description"].as_str().unwrap_or_default().to_owned(),
-        });
         StreamSpec {
             name: self.name.clone(),
             doc: format!("The stream {} of the tap.", self.stream),
             key: self.key.clone(),
-            columns: columns.collect(),
+            columns: schema::columns(&self.json["schema"]),
             restates: None,
             capabilities: Capabilities {
                 incremental: self.incremental,
@@ -114,6 +118,9 @@ impl Stream {
                 let Some(about) = entry.get_mut("metadata").and_then(Value::as_object_mut) else { continue };
                 let unsupported = about.get("inclusion").is_some_and(|i| i == "unsupported");
                 // Columns that the user took out stay out.
+                if is_stream && !self.incremental {
+                    about.insert("replication-method".into(), "FULL_TABLE".into());
+                }
                 if is_stream || (selected && !unsupported && !about.contains_key("selected")) {
                     about.insert("selected".into(), selected.into());
                 }
@@ -134,25 +141,11 @@ fn metadata<'a>(stream: &'a Value, path: &[&str]) -> Option<&'a Map<String, Valu
     entries.iter().find(|e| breadcrumb_is(e, path))?["metadata"].as_object()
 }
 
-/// The contract's type of a column. Whatever may be of several kinds is text, which holds all of them.
-fn kind(schema: &Value) -> ColumnType {
-    let types: Vec<&str> = match &schema["type"] {
-        Value::String(one) => vec![one],
-        Value::Array(list) => list.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect(),
-        _ => Vec::new(),
-    };
-    match types.as_slice() {
-        ["integer"] => ColumnType::Int,
-        ["number"] => ColumnType::Decimal,
-        ["boolean"] => ColumnType::Bool,
-        ["object" | "array"] => ColumnType::Json,
-        _ => ColumnType::Text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use throughline_core::ColumnType;
+
     use super::*;
 
     fn catalog() -> Value {
@@ -171,7 +164,7 @@ mod tests {
 
     #[test]
     fn streams_have_names_keys_and_types() {
-        let tap = Tap::parse(catalog().to_string().as_bytes(), "x").unwrap();
+        let tap = Tap::parse(catalog().to_string().as_bytes(), "x", &[]).unwrap();
         let specs = tap.specs();
         assert_eq!((specs[0].name.as_str(), specs[1].name.as_str()), ("crm-deals", "users"));
         assert_eq!(specs[0].key, ["id"]);
@@ -182,7 +175,7 @@ mod tests {
 
     #[test]
     fn one_stream_is_selected_and_what_was_taken_out_stays_out() {
-        let tap = Tap::parse(catalog().to_string().as_bytes(), "x").unwrap();
+        let tap = Tap::parse(catalog().to_string().as_bytes(), "x", &[]).unwrap();
         let selected = tap.selecting("crm-deals");
         let metadata = selected["streams"][0]["metadata"].as_array().unwrap();
         let flags: Vec<&Value> = metadata.iter().map(|m| &m["metadata"]["selected"]).collect();
@@ -195,10 +188,15 @@ mod tests {
     fn what_would_count_twice_is_refused() {
         let json = json!({ "streams": [{ "stream": "log", "metadata": [
             { "breadcrumb": [], "metadata": { "replication-method": "LOG_BASED" } }] }] });
-        let error = Tap::parse(json.to_string().as_bytes(), "catalog.json").unwrap_err().to_string();
+        let error = Tap::parse(json.to_string().as_bytes(), "catalog.json", &[]).unwrap_err().to_string();
         assert!(error.contains("would count twice"), "{error}");
+        // Read whole each time it counts once, and the tap is told so.
+        let whole = Tap::parse(json.to_string().as_bytes(), "catalog.json", &["log".to_owned()]).unwrap();
+        assert!(!whole.stream("log").unwrap().incremental);
+        let metadata = &whole.selecting("log")["streams"][0]["metadata"][0]["metadata"];
+        assert_eq!(metadata["replication-method"], "FULL_TABLE");
         for rubbish in ["", "[]", "{\"streams\": [{}]}"] {
-            assert!(Tap::parse(rubbish.as_bytes(), "x").is_err(), "{rubbish}");
+            assert!(Tap::parse(rubbish.as_bytes(), "x", &[]).is_err(), "{rubbish}");
         }
     }
 }

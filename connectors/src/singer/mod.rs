@@ -1,9 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod catalog;
-mod config;
 mod message;
-mod process;
 mod read;
 
 use std::sync::Arc;
@@ -14,10 +12,11 @@ use throughline_core::{
     Result, Source, SourceConnector,
 };
 
-pub use config::Config;
-use config::Settings;
+pub(crate) use catalog::Tap;
 
 use crate::flow;
+use crate::foreign::config::{Config, Settings, Streams};
+use crate::foreign::process::{Files, Program};
 
 /// `connector = "singer"`.
 #[derive(Clone, Copy, Debug)]
@@ -45,26 +44,29 @@ impl SourceConnector for SingerConnector {
 }
 
 struct Singer {
-    settings: Arc<Settings>,
+    settings: Arc<Settings<Tap>>,
 }
 
 #[async_trait]
 impl Source for Singer {
     /// A tap has no such question; what can be found out is whether it starts and knows its streams.
     async fn check(&self, ctx: &Context) -> Result<CheckReport> {
-        let settings = self.settings.clone();
-        let found = process::discover(ctx, &settings).await?;
-        let known = catalog::Tap::parse(&found, "what the tap discovered")?;
+        let start = &self.settings.start;
+        let files = Files::new(ctx)?;
+        let config = files.put("config.json", &start.config)?;
+        let args = ["--config".as_ref(), config.as_os_str(), "--discover".as_ref()];
+        let found = Program::start(start, files, &args)?.answer(ctx).await?;
+        let known = Tap::parse(&found, "what the tap discovered", &[])?;
         let mut report = CheckReport::default();
         report.facts.push(("streams".into(), known.names().collect::<Vec<_>>().join(", ")));
-        for name in settings.tap.names().filter(|n| !known.names().any(|k| k == *n)) {
+        for name in self.settings.streams.names().filter(|n| !known.names().any(|k| k == *n)) {
             report.warnings.push(format!("the tap does not know the stream {name} of the catalog any more"));
         }
         Ok(report)
     }
 
     fn catalog(&self) -> Catalog {
-        Catalog { streams: self.settings.tap.specs() }
+        Catalog { streams: self.settings.streams.specs() }
     }
 
     fn mappings(&self) -> Vec<Mapping> {
@@ -72,7 +74,7 @@ impl Source for Singer {
     }
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
-        if self.settings.tap.stream(&request.stream).is_none() {
+        if self.settings.streams.stream(&request.stream).is_none() {
             return Err(Error::bug(format!("the tap has no stream {:?}", request.stream)));
         }
         let (settings, context) = (self.settings.clone(), ctx.clone());

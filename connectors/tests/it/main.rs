@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod airbyte;
 mod amocrm;
 mod amocrm_mapping;
 mod amocrm_samples;

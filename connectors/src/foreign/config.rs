@@ -1,4 +1,4 @@
-//! Options of a `singer` source.
+//! Options of sources that are other people's programs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,29 +9,32 @@ use serde::Deserialize;
 use serde_json::Value;
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::secret::SECRET_KEY;
-use throughline_core::{ConfigErrors, Mapping, Options, PointerAt, Redactor, Secret, canonical};
-
-use super::catalog::Tap;
+use throughline_core::{
+    ConfigErrors, Mapping, Options, PointerAt, Redactor, Result, Secret, StreamSpec, canonical,
+};
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The tap's program: a path from the pipeline's folder, e.g. `.venv/bin/tap-github`, or a name that is found
-    /// on PATH.
+    /// The program: a path from the pipeline's folder, e.g. `.venv/bin/tap-github`, or a name that is found on
+    /// PATH.
     pub command: String,
-    /// Further arguments.
+    /// Arguments before our own.
     #[serde(default)]
     pub args: Vec<String>,
-    /// The tap's own settings, which it gets as a file. Secrets in it are written as everywhere.
+    /// The program's own settings, which it gets as a file. Secrets in it are written as everywhere.
     #[serde(default = "empty")]
     pub config: Value,
-    /// The tap's streams: what `--discover` prints, saved as a file beside the pipeline.
+    /// Its streams: what it prints when asked to discover them, saved as a file beside the pipeline.
     pub catalog: PathBuf,
+    /// Streams that are read whole each time, although they could be read incrementally.
+    #[serde(default)]
+    pub full_refresh: Vec<String>,
     /// Further environment variables of the process. Of ours it sees PATH, HOME and the like alone.
     #[serde(default)]
     pub env: BTreeMap<String, EnvValue>,
-    /// How long the tap may write nothing, in seconds. Default 600.
+    /// How long it may write nothing, in seconds. Default 600.
     #[serde(default = "ten_minutes")]
     pub time_limit_s: u32,
     /// SELECTs from the streams into canonical tables.
@@ -65,48 +68,67 @@ fn ten_minutes() -> u32 {
     600
 }
 
-/// Options that were found good.
-pub(super) struct Settings {
+/// How to start the program.
+pub(crate) struct Start {
     pub program: PathBuf,
     pub args: Vec<String>,
     /// With secrets in clear: it goes into a file of the run's own, and nowhere else.
     pub config: Value,
     pub env: Vec<(String, String)>,
-    pub tap: Tap,
     pub silence: Duration,
-    pub mappings: Vec<Mapping>,
-    /// Knows the secrets: what the tap says passes through it.
+    /// Knows the secrets: what the program says passes through it.
     pub redactor: Redactor,
 }
 
-impl Settings {
+/// Streams, as one of the protocols describes them.
+pub(crate) trait Streams: Sized + Default {
+    /// How a person gets the file.
+    const HOW: &str;
+    /// `what`: the file's name, for errors.
+    fn parse(bytes: &[u8], what: &str, full_refresh: &[String]) -> Result<Self>;
+    fn specs(&self) -> Vec<StreamSpec>;
+}
+
+/// Options that were found good.
+pub(crate) struct Settings<S> {
+    pub start: Start,
+    pub streams: S,
+    pub mappings: Vec<Mapping>,
+}
+
+impl<S: Streams> Settings<S> {
     pub fn new(options: &Options) -> Result<Self, ConfigErrors> {
         let config: Config = parse_options(&options.value)?;
         let mut errors = ConfigErrors::new();
         let mut wrong =
             |pointer: String, message: String| errors.push(option_error(message, pointer, PointerAt::Value));
         // A word alone is looked for on PATH, as a shell does.
-        let program = match config.command.contains(std::path::MAIN_SEPARATOR) {
-            true => options.base_dir.join(&config.command),
-            false => PathBuf::from(&config.command),
-        };
-        if config.command.is_empty()
-            || (config.command.contains(std::path::MAIN_SEPARATOR) && !program.is_file())
-        {
+        let is_path = config.command.contains(std::path::MAIN_SEPARATOR);
+        let program =
+            if is_path { options.base_dir.join(&config.command) } else { PathBuf::from(&config.command) };
+        if config.command.is_empty() || (is_path && !program.is_file()) {
             wrong("/command".into(), format!("there is no program {}", program.display()));
         }
         if !config.config.is_object() {
-            wrong("/config".into(), "config is a table: the tap's own settings".into());
+            wrong("/config".into(), "config is a table: the program's own settings".into());
         }
         let path = options.base_dir.join(&config.catalog);
-        let tap = std::fs::read(&path)
-            .map_err(|e| format!("cannot read {}: {e}", path.display()))
-            .and_then(|bytes| Tap::parse(&bytes, &path.display().to_string()).map_err(|e| e.to_string()));
-        let tap = tap.unwrap_or_else(|message| {
-            let hint = format!("save what the tap prints: {} --config FILE --discover", config.command);
-            wrong("/catalog".into(), format!("{message}; {hint}"));
-            Tap::default()
-        });
+        let file = path.display().to_string();
+        let streams = std::fs::read(&path)
+            .map_err(|e| format!("cannot read {file}: {e}"))
+            .and_then(|bytes| S::parse(&bytes, &file, &config.full_refresh).map_err(|e| e.to_string()))
+            .unwrap_or_else(|message| {
+                wrong(
+                    "/catalog".into(),
+                    format!("{message}; save what it prints: {} {}", config.command, S::HOW),
+                );
+                S::default()
+            });
+        let specs = streams.specs();
+        let known = |name: &str| specs.iter().any(|s| s.name == name);
+        for (i, name) in config.full_refresh.iter().enumerate().filter(|(_, name)| !known(name)) {
+            wrong(format!("/full_refresh/{i}"), format!("the catalog has no stream {name:?}"));
+        }
         let mut mappings = Vec::new();
         for (i, mapping) in config.mappings.into_iter().enumerate() {
             if canonical::table(&mapping.into).is_none() {
@@ -115,10 +137,8 @@ impl Settings {
                     format!("there is no canonical table {:?}", mapping.into),
                 );
             }
-            for (j, stream) in mapping.from.iter().enumerate() {
-                if tap.stream(stream).is_none() {
-                    wrong(format!("/mappings/{i}/from/{j}"), format!("the catalog has no stream {stream:?}"));
-                }
+            for (j, stream) in mapping.from.iter().enumerate().filter(|(_, stream)| !known(stream)) {
+                wrong(format!("/mappings/{i}/from/{j}"), format!("the catalog has no stream {stream:?}"));
             }
             mappings.push(Mapping {
                 into: mapping.into,
@@ -141,16 +161,15 @@ impl Settings {
                 (name, secret.expose().to_owned())
             }
         });
-        Ok(Self {
+        let start = Start {
             program,
             args: config.args,
             config: clear,
             env: env.collect(),
-            tap,
             silence: Duration::from_secs(u64::from(config.time_limit_s.max(1))),
-            mappings,
             redactor,
-        })
+        };
+        Ok(Self { start, streams, mappings })
     }
 }
 

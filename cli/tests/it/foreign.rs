@@ -1,0 +1,69 @@
+//! `connector foreign check`: every step, missing and there.
+
+use std::path::Path;
+
+use crate::command::{expect, run};
+
+fn program(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
+    std::fs::write(&path, script).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+fn said(folder: &Path, args: &[&str]) -> String {
+    let args: Vec<&str> = ["connector", "foreign", "check"].iter().chain(args).copied().collect();
+    let output = run(folder, &args);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_is_missing_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let out = said(folder, &["singer", ".venv/bin/tap-shop"]);
+    assert!(out.contains("there is no program") && out.contains("pip install tap-shop"), "{out}");
+    let out = said(folder, &["airbyte", "source-nowhere"]);
+    assert!(out.contains("pip install airbyte-source-nowhere"), "{out}");
+    program(folder, "tap-moved", "#!/nowhere/.venv/bin/python3\n");
+    let out = said(folder, &["singer", "./tap-moved"]);
+    assert!(out.contains("its interpreter /nowhere/.venv/bin/python3 is not there"), "{out}");
+    program(folder, "tap-broken", "#!/bin/sh\necho 'No module named singer' >&2; exit 1\n");
+    let out = said(folder, &["singer", "./tap-broken"]);
+    assert!(out.contains("No module named singer") && out.contains("by hand"), "{out}");
+    program(folder, "tap-other", "#!/bin/sh\necho usage\n");
+    assert!(said(folder, &["singer", "./tap-other"]).contains("no Singer tap"));
+    assert!(said(folder, &["airbyte", "./tap-other"]).contains("no Airbyte source"));
+    std::fs::write(folder.join("plain"), "#!/bin/sh\n").unwrap();
+    assert!(said(folder, &["singer", "./plain"]).contains("may not be executed"));
+}
+
+#[test]
+fn what_is_there_is_told_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let tap = "#!/bin/sh\n[ \"$1\" = --discover ] && echo '{\"streams\": [{\"stream\": \"deals\"}]}' && exit\n\
+               echo 'usage: --config --catalog --discover --state'\n";
+    program(folder, "tap-good", tap);
+    let out = expect(folder, &["connector", "foreign", "check", "singer", "./tap-good"], 0);
+    assert!(out.contains("a Singer tap") && out.contains("--config FILE"), "{out}");
+    let out = expect(
+        folder,
+        &["connector", "foreign", "check", "singer", "./tap-good", "--config", "config.json"],
+        0,
+    );
+    assert!(out.contains("deals"), "{out}");
+    let source = "#!/bin/sh\n[ \"$1\" = spec ] && echo '{\"type\":\"SPEC\",\"spec\":{\"connectionSpecification\":{\"required\":[\"token\"]}}}'\n\
+                  [ \"$1\" = discover ] && echo '{\"type\":\"CATALOG\",\"catalog\":{\"streams\":[{\"name\":\"users\"}]}}'\nexit 0\n";
+    program(folder, "source-good", source);
+    let out = expect(
+        folder,
+        &["--json", "connector", "foreign", "check", "airbyte", "./source-good", "--config", "config.json"],
+        0,
+    );
+    let out: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["steps"][2]["found"], "an Airbyte source; it needs token");
+    assert_eq!(out["steps"][3]["found"], "users");
+}
