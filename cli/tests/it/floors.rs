@@ -7,6 +7,7 @@ use std::process::Command;
 const FLOORS: &[(&str, u8)] = &[
     ("throughline-features", 0),
     ("throughline-core", 0),
+    ("throughline-foreign", 1),
     ("throughline-http", 1),
     ("throughline-postgresql", 1),
     ("throughline-store", 1),

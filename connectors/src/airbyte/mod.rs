@@ -12,13 +12,13 @@ use throughline_core::{
     Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, ErrorKind, Mapping, Options, ReadRequest,
     ReadStream, Result, Source, SourceConnector,
 };
+use throughline_foreign::{Files, Program};
 
 pub(crate) use catalog::Known;
 use message::Message;
 
 use crate::flow;
 use crate::foreign::config::{Config, Settings, Streams};
-use crate::foreign::process::{Files, Program};
 
 /// `connector = "airbyte"`.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,15 @@
 //! Reading one stream: a start of the source with a catalog of that stream alone.
 
 use throughline_core::{Context, CountCheck, Error, ReadEvent, ReadRequest, Result};
+use throughline_foreign::Start;
 
 use super::catalog::{Known, Stream};
 use super::message::{Message, State, message};
 use super::rotated;
 use crate::flow::Out;
-use crate::foreign::config::{Settings, Start};
-use crate::foreign::process::{Files, Program};
+use crate::foreign::config::Settings;
 use crate::foreign::rows::{Rows, wrong};
+use throughline_foreign::{Files, Program};
 
 pub(super) async fn read(
     settings: &Settings<Known>,
@@ -62,7 +63,7 @@ impl Reading<'_> {
     /// Until the source closes its output (true), or a dry run has what it wants (false).
     async fn all(&mut self, ctx: &Context, max_pages: Option<u64>, source: &mut Program) -> Result<bool> {
         let mut line = Vec::new();
-        while source.next(ctx, self.rows.out, &mut line).await? {
+        while source.next(ctx, self.rows.out.dropped(), &mut line).await? {
             self.take(ctx, &line, source).await?;
             if max_pages.is_some_and(|most| self.rows.batches >= most) {
                 return Ok(false);

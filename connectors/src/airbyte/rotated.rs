@@ -4,8 +4,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use throughline_core::{Context, Error, Result, Secret, TokenPair};
-
-use crate::foreign::config::Start;
+use throughline_foreign::Start;
 
 /// The settings to start with: the source's own last ones, as long as the user has not changed his.
 pub(super) async fn config(ctx: &Context, start: &Start) -> Result<Value> {

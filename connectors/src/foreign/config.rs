@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use throughline_core::connector::{option_error, parse_options};
-use throughline_core::secret::SECRET_KEY;
-use throughline_core::{
-    ConfigErrors, Mapping, Options, PointerAt, Redactor, Result, Secret, StreamSpec, canonical,
-};
+use throughline_core::{ConfigErrors, Mapping, Options, PointerAt, Result, StreamSpec, canonical};
+use throughline_foreign::{EnvValue, Given, Start};
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -42,14 +39,6 @@ pub struct Config {
     pub mappings: Vec<MappingConfig>,
 }
 
-/// A text, or a secret.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EnvValue {
-    Text(String),
-    Secret(Secret),
-}
-
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MappingConfig {
@@ -66,18 +55,6 @@ fn empty() -> Value {
 }
 fn ten_minutes() -> u32 {
     600
-}
-
-/// How to start the program.
-pub(crate) struct Start {
-    pub program: PathBuf,
-    pub args: Vec<String>,
-    /// With secrets in clear: it goes into a file of the run's own, and nowhere else.
-    pub config: Value,
-    pub env: Vec<(String, String)>,
-    pub silence: Duration,
-    /// Knows the secrets: what the program says passes through it.
-    pub redactor: Redactor,
 }
 
 /// Streams, as one of the protocols describes them.
@@ -102,26 +79,22 @@ impl<S: Streams> Settings<S> {
         let mut errors = ConfigErrors::new();
         let mut wrong =
             |pointer: String, message: String| errors.push(option_error(message, pointer, PointerAt::Value));
-        // A word alone is looked for on PATH, as a shell does.
-        let is_path = config.command.contains(std::path::MAIN_SEPARATOR);
-        let program =
-            if is_path { options.base_dir.join(&config.command) } else { PathBuf::from(&config.command) };
-        if config.command.is_empty() || (is_path && !program.is_file()) {
-            wrong("/command".into(), format!("there is no program {}", program.display()));
-        }
-        if !config.config.is_object() {
-            wrong("/config".into(), "config is a table: the program's own settings".into());
-        }
+        let command = config.command.clone();
+        let given = Given {
+            command: config.command,
+            args: config.args,
+            config: config.config,
+            env: config.env,
+            time_limit_s: config.time_limit_s,
+        };
+        let start = given.start(&options.base_dir, |pointer, message| wrong(pointer.to_owned(), message));
         let path = options.base_dir.join(&config.catalog);
         let file = path.display().to_string();
         let streams = std::fs::read(&path)
             .map_err(|e| format!("cannot read {file}: {e}"))
             .and_then(|bytes| S::parse(&bytes, &file, &config.full_refresh).map_err(|e| e.to_string()))
             .unwrap_or_else(|message| {
-                wrong(
-                    "/catalog".into(),
-                    format!("{message}; save what it prints: {} {}", config.command, S::HOW),
-                );
+                wrong("/catalog".into(), format!("{message}; save what it prints: {command} {}", S::HOW));
                 S::default()
             });
         let specs = streams.specs();
@@ -151,40 +124,6 @@ impl<S: Streams> Settings<S> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let redactor = Redactor::new();
-        let mut clear = config.config;
-        in_clear(&mut clear, &redactor);
-        let env = config.env.into_iter().map(|(name, value)| match value {
-            EnvValue::Text(text) => (name, text),
-            EnvValue::Secret(secret) => {
-                redactor.register(&secret);
-                (name, secret.expose().to_owned())
-            }
-        });
-        let start = Start {
-            program,
-            args: config.args,
-            config: clear,
-            env: env.collect(),
-            silence: Duration::from_secs(u64::from(config.time_limit_s.max(1))),
-            redactor,
-        };
         Ok(Self { start, streams, mappings })
-    }
-}
-
-/// Puts secrets in place of what stands for them.
-fn in_clear(value: &mut Value, redactor: &Redactor) {
-    match value {
-        Value::Object(map) => {
-            if let (1, Some(Value::String(secret))) = (map.len(), map.get(SECRET_KEY)) {
-                redactor.register_text(secret);
-                *value = Value::from(secret.as_str());
-                return;
-            }
-            map.values_mut().for_each(|v| in_clear(v, redactor));
-        }
-        Value::Array(list) => list.iter_mut().for_each(|v| in_clear(v, redactor)),
-        _ => {}
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use throughline_core::{Context, Redactor};
+use throughline_foreign::{Files, Program, Start};
 
-use super::config::{Start, Streams};
-use super::process::{Files, Program};
+use super::config::Streams;
 
 /// Which protocol the program speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Records of one stream on their way from lines to batches.
 
 use throughline_core::{Checkpoint, Error, Notice, ReadEvent, Result};
+use throughline_foreign::{LINE_MAX, Program};
 
-use super::process::{LINE_MAX, Program};
 use crate::flow::Out;
 use crate::records::{Limits, RecordsBuilder};
 

@@ -11,12 +11,12 @@ use throughline_core::{
     Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, Mapping, Options, ReadRequest, ReadStream,
     Result, Source, SourceConnector,
 };
+use throughline_foreign::{Files, Program};
 
 pub(crate) use catalog::Tap;
 
 use crate::flow;
 use crate::foreign::config::{Config, Settings, Streams};
-use crate::foreign::process::{Files, Program};
 
 /// `connector = "singer"`.
 #[derive(Clone, Copy, Debug)]

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 use throughline_core::{Context, Error, ReadRequest, Result};
+use throughline_foreign::{Files, Program};
 
 use super::catalog::{Stream, Tap};
 use super::message::{Message, message};
 use crate::flow::Out;
 use crate::foreign::config::Settings;
-use crate::foreign::process::{Files, Program};
 use crate::foreign::rows::{Rows, wrong};
 
 pub(super) async fn read(
@@ -49,7 +49,7 @@ async fn all(
     rows: &mut Rows<'_>,
 ) -> Result<bool> {
     let mut line = Vec::new();
-    while tap.next(ctx, rows.out, &mut line).await? {
+    while tap.next(ctx, rows.out.dropped(), &mut line).await? {
         take(stream, &line, tap, rows).await?;
         if max_pages.is_some_and(|most| rows.batches >= most) {
             return Ok(false);

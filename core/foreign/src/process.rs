@@ -12,11 +12,11 @@ use throughline_core::{Context, Error, ErrorKind, Redactor, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::config::Start;
-use crate::flow::Out;
+use crate::feed::{Fed, Feeding, Input};
+use crate::start::Start;
 
 /// The longest line, a record with all around it.
-pub(crate) const LINE_MAX: usize = 32 << 20;
+pub const LINE_MAX: usize = 32 << 20;
 
 /// What of our environment the process sees.
 const ENVIRONMENT: [&str; 12] = [
@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const ANSWER_MAX: u64 = 256 << 20;
 
 /// Files for one start, readable by us alone. They go with the process that reads them.
-pub(crate) struct Files {
+pub struct Files {
     folder: tempfile::TempDir,
 }
 
@@ -68,7 +68,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::io::Write::write_all(&mut options.open(path)?, bytes)
 }
 
-pub(crate) struct Program {
+/// A running program. Dropping it kills it.
+pub struct Program {
     child: Child,
     output: BufReader<ChildStdout>,
     /// Lines read so far.
@@ -78,23 +79,45 @@ pub(crate) struct Program {
     pub name: String,
     silence: Duration,
     redactor: Redactor,
+    feeding: Option<Feeding>,
     _files: Files,
 }
 
 impl Program {
+    /// Starts it with nothing to read.
+    ///
+    /// # Errors
+    /// `Config` when there is no such program, or it may not be started.
     pub fn start(start: &Start, files: Files, args: &[&OsStr]) -> Result<Self> {
+        Self::spawn(start, files, args, None)
+    }
+
+    /// Starts it with `input` on its standard input, which then ends.
+    ///
+    /// # Errors
+    /// As [`Program::start`].
+    pub fn start_fed(start: &Start, files: Files, args: &[&OsStr], input: Vec<Input>) -> Result<Self> {
+        Self::spawn(start, files, args, Some(input))
+    }
+
+    fn spawn(start: &Start, files: Files, args: &[&OsStr], input: Option<Vec<Input>>) -> Result<Self> {
         let name = start.program.display().to_string();
         let mut command = Command::new(&start.program);
         command.args(&start.args).args(args).kill_on_drop(true);
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|n| Some((n, std::env::var_os(n)?))));
         command.envs(start.env.iter().map(|(n, v)| (n, v)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| {
             Error::config(format!("cannot start {name}: {e}"))
                 .hint("install it into a virtual environment and name its program in `command`")
         })?;
         let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Error::bug("a process without pipes"));
+        };
+        let feeding = match (input, child.stdin.take()) {
+            (Some(input), Some(stdin)) => Some(Feeding::begin(stdin, input)),
+            _ => None,
         };
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let listening = tokio::spawn(listen(errors, said.clone(), start.redactor.clone()));
@@ -107,22 +130,39 @@ impl Program {
             name,
             silence: start.silence,
             redactor: start.redactor.clone(),
+            feeding,
             _files: files,
         })
     }
 
-    /// The next line, without its end, in `line`; false at the end of the output.
-    pub async fn next(&mut self, ctx: &Context, out: &Out, line: &mut Vec<u8>) -> Result<bool> {
+    /// The next line, without its end, in `line`; false at the end of the output. `gone` ends when nobody wants
+    /// the lines any more.
+    ///
+    /// # Errors
+    /// `Cancelled`; temporary when the program neither wrote nor read anything for its time limit; `Protocol` for a
+    /// line that is too long.
+    pub async fn next(
+        &mut self,
+        ctx: &Context,
+        gone: impl Future<Output = ()>,
+        line: &mut Vec<u8>,
+    ) -> Result<bool> {
         line.clear();
         let mut limited = (&mut self.output).take(LINE_MAX as u64 + 1);
         let next = limited.read_until(b'\n', line);
-        let read = tokio::select! {
-            biased;
-            () = ctx.cancel.cancelled() => return Err(Error::cancelled()),
-            () = out.dropped() => return Err(Error::cancelled()),
-            read = tokio::time::timeout(self.silence, next) => read,
+        tokio::pin!(next, gone);
+        let fed = || self.feeding.as_ref().map_or(0, Feeding::bytes);
+        let read = loop {
+            let before = fed();
+            tokio::select! {
+                biased;
+                () = ctx.cancel.cancelled() => return Err(Error::cancelled()),
+                () = &mut gone => return Err(Error::cancelled()),
+                read = &mut next => break Some(read),
+                () = tokio::time::sleep(self.silence) => if fed() == before { break None },
+            }
         };
-        let Ok(read) = read else { return Err(self.silent()) };
+        let Some(read) = read else { return Err(self.silent()) };
         if read.map_err(|e| Error::io("read from", &self.name, e))? == 0 {
             return Ok(false);
         }
@@ -154,6 +194,17 @@ impl Program {
                 self.stop().await;
                 Err(error)
             }
+        }
+    }
+
+    /// How far it was fed; all of it when it had nothing to read. After its end.
+    ///
+    /// # Errors
+    /// What was to be fed cannot be read.
+    pub async fn fed(&mut self) -> Result<Fed> {
+        match self.feeding.take() {
+            Some(mut feeding) => feeding.end().await,
+            None => Ok(Fed::Whole),
         }
     }
 
@@ -192,14 +243,16 @@ impl Program {
 
     fn silent(&self) -> Error {
         let message = format!(
-            "{} wrote nothing for {} s (time_limit_s); it was stopped",
+            "{} {} nothing for {} s (time_limit_s); it was stopped",
             self.name,
+            if self.feeding.is_some() { "read and wrote" } else { "wrote" },
             self.silence.as_secs()
         );
         Error::new(ErrorKind::Io, message).temporary(None)
     }
 
-    fn failed(&self, how: &str) -> Error {
+    /// An error of the program, with what it said last.
+    pub fn failed(&self, how: &str) -> Error {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let said: Vec<&str> = said.iter().map(String::as_str).collect();
         let mut message = format!("{} {how}", self.name);
