@@ -337,7 +337,7 @@ impl Connection {
     }
 
     fn judge(&self, found: &Arc<Found>, run: &Arc<Run>, ctx: &Context, request: &Request) -> Judge {
-        let chain = request.chain.clone();
+        let (chain, accept) = (request.chain.clone(), request.accept.clone());
         let (plan, run, found) = (self.plan.clone(), run.clone(), found.clone());
         let clock = ctx.clock.clone();
         let renews = self.oauth().is_some();
@@ -348,6 +348,9 @@ impl Connection {
                 seen.insert(head.status);
                 before
             };
+            if accept.contains(&head.status) {
+                return Verdict::Accept;
+            }
             let good = (200..300).contains(&head.status);
             // A refusal in a chain is judged as if it had come alone.
             if let Some((name, refusal)) =

@@ -4,6 +4,7 @@
 //! `manifest.toml` and its SELECTs ([`Builtin`]); the same files work dropped into a user's project,
 //! through the connector [`rest`].
 
+mod calls;
 mod chain;
 mod client;
 mod moments;

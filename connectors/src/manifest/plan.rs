@@ -59,6 +59,8 @@ pub(crate) struct Request {
     pub topic: String,
     /// Many pages in one answer.
     pub chain: Option<Arc<ChainPlan>>,
+    /// Statuses whose body is read by who asks, whatever the rules say.
+    pub accept: Vec<u16>,
 }
 
 /// How many pages come in one answer.
@@ -380,6 +382,7 @@ impl Compiler<'_> {
             lookups: Vec::new(),
             topic: topic(&spec.path),
             chain: None,
+            accept: Vec::new(),
         }
     }
 }

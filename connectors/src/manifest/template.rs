@@ -56,6 +56,11 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// A text without placeholders, whatever braces stand in it.
+    pub fn literal(text: String) -> Self {
+        Self(vec![Part::Text(text)])
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Name { name, .. } => Some(name.as_str()),

@@ -80,4 +80,33 @@ pub trait NoteStore: Send + Sync {
     async fn put(&self, key: &str, value: Option<serde_json::Value>) -> Result<()>;
     /// Keys that start with `prefix`, in order.
     async fn list(&self, prefix: &str) -> Result<Vec<(String, serde_json::Value)>>;
+
+    /// As [`NoteStore::put`] for each. The state file takes all of them or none; what only lives in memory
+    /// takes them one after another.
+    async fn put_many(&self, notes: Vec<(String, Option<serde_json::Value>)>) -> Result<()> {
+        for (key, value) in notes {
+            self.put(&key, value).await?;
+        }
+        Ok(())
+    }
+
+    /// The values of these keys, in their order.
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<serde_json::Value>>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
+        }
+        Ok(found)
+    }
+
+    /// As [`NoteStore::list`], a part at a time: the first `limit` keys behind `after`.
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, serde_json::Value)>> {
+        let all = self.list(prefix).await?;
+        Ok(all.into_iter().filter(|(key, _)| after.is_none_or(|a| key.as_str() > a)).take(limit).collect())
+    }
 }

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod canonical;
 pub mod catalog;
+pub mod connection;
 pub mod connector;
 pub mod context;
 pub mod error;
@@ -21,9 +22,11 @@ pub mod source;
 pub mod time;
 pub mod token;
 pub mod url;
+pub mod write_back;
 
 pub use alert::{AlertConnector, AlertMessage, Alerter, DynAlerter, Trouble};
 pub use catalog::{Capabilities, Catalog, ColumnSpec, ColumnType, Restates, StreamSpec};
+pub use connection::{Answered, Call, Connection, ConnectionKind, DynConnection};
 pub use connector::{ConfigErrors, Options, SinkConnector, SourceConnector};
 pub use context::{Context, NoteStore, TokenLease, TokenPair, TokenStore};
 pub use error::{Error, ErrorKind, Place, PointerAt, Result, Retry};
@@ -34,3 +37,4 @@ pub use source::{
     ReadRequest, ReadStream, Reject, Scrubbed, Source,
 };
 pub use time::{Clock, FixedClock, SystemClock, Window};
+pub use write_back::WriteBack;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::Result;
 use crate::source::CheckReport;
+use crate::write_back::WriteBack;
 
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 
@@ -48,6 +49,11 @@ pub trait Sink: Send + Sync {
     async fn abort(&self, ctx: &Context, txn: &TxnId) -> Result<()>;
 
     fn guarantee(&self) -> Guarantee;
+
+    /// For sinks that write into records which others own.
+    fn write_back(&self) -> Option<&dyn WriteBack> {
+        None
+    }
 }
 
 /// Names one attempt-independent commit: the same inputs give the same id, in any process.

@@ -75,4 +75,68 @@ impl NoteStore for Notes {
             })
             .await
     }
+
+    async fn put_many(&self, notes: Vec<(String, Option<Value>)>) -> Result<()> {
+        let at = (self.pipeline.clone(), self.source.clone());
+        // One job of the writer is one transaction, or a savepoint in a larger one.
+        self.store
+            .write(move |conn| {
+                let mut insert = conn.prepare_cached(
+                    "INSERT INTO notes (pipeline, source, key, value) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (pipeline, source, key) DO UPDATE SET value = excluded.value",
+                )?;
+                let mut delete = conn
+                    .prepare_cached("DELETE FROM notes WHERE pipeline = ?1 AND source = ?2 AND key = ?3")?;
+                for (key, value) in notes {
+                    match value {
+                        Some(value) => insert.execute(params![at.0, at.1, key, to_json(&value)?])?,
+                        None => delete.execute(params![at.0, at.1, key])?,
+                    };
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Value>>> {
+        let at = (self.pipeline.clone(), self.source.clone(), keys.to_vec());
+        self.store
+            .read(move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT value FROM notes WHERE pipeline = ?1 AND source = ?2 AND key = ?3",
+                )?;
+                let mut out = Vec::with_capacity(at.2.len());
+                for key in &at.2 {
+                    let text: Option<String> =
+                        statement.query_row(params![at.0, at.1, key], |r| r.get(0)).optional()?;
+                    out.push(text.as_deref().map(json).transpose()?);
+                }
+                Ok(out)
+            })
+            .await
+    }
+
+    async fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Value)>> {
+        let after = after.unwrap_or_default().to_owned();
+        let at = (self.pipeline.clone(), self.source.clone(), prefix.to_owned());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.store
+            .read(move |conn| {
+                // Keys go in the order of their bytes: none that begins with the prefix lies behind the last
+                // character there is.
+                let mut statement = conn.prepare_cached(
+                    "SELECT key, value FROM notes
+                     WHERE pipeline = ?1 AND source = ?2 AND key >= ?3 AND key < ?3 || char(1114111)
+                       AND key > ?4
+                     ORDER BY key LIMIT ?5",
+                )?;
+                let mut rows = statement.query(params![at.0, at.1, at.2, after, limit])?;
+                let mut out = Vec::new();
+                while let Some(row) = rows.next()? {
+                    out.push((row.get(0)?, json(&row.get::<_, String>(1)?)?));
+                }
+                Ok(out)
+            })
+            .await
+    }
 }

@@ -190,3 +190,24 @@ async fn notes_are_kept_by_key() {
     assert_eq!(notes.get("report/2").await.unwrap(), None);
     assert_eq!(folder.open().notes("other", "метрика").list("").await.unwrap(), []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_notes_go_together_and_come_in_parts() {
+    let folder = Folder::new();
+    let notes = folder.open().notes("shop", "crm");
+    let key = |n: usize| format!("deal:{n:03}");
+    let all = (0..100).map(|n| (key(n), Some(json!(n)))).chain([("deam".into(), Some(json!(0)))]).collect();
+    notes.put_many(all).await.unwrap();
+    notes.put_many(vec![(key(7), None), (key(8), Some(json!("new")))]).await.unwrap();
+    let asked = [key(7), key(8), key(9)];
+    assert_eq!(notes.get_many(&asked).await.unwrap(), [None, Some(json!("new")), Some(json!(9))]);
+    let (mut after, mut seen): (Option<String>, _) = (None, Vec::new());
+    loop {
+        let part = notes.page("deal:", after.as_deref(), 40).await.unwrap();
+        let Some((last, _)) = part.last() else { break };
+        after = Some(last.clone());
+        seen.extend(part.into_iter().map(|(key, _)| key));
+    }
+    assert_eq!(seen, (0..100).filter(|n| *n != 7).map(key).collect::<Vec<_>>());
+    assert_eq!(folder.open().notes("shop", "crm2").page("", None, 9).await.unwrap(), []);
+}
