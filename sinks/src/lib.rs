@@ -7,8 +7,10 @@ mod alert;
 mod csv;
 mod epoch_folder;
 mod files;
+mod instants;
 mod parquet;
 mod postgresql;
+mod singer;
 mod staging;
 
 use throughline_core::{AlertConnector, SinkConnector};
@@ -19,6 +21,7 @@ pub fn all() -> Vec<Box<dyn SinkConnector>> {
         Box::new(parquet::ParquetConnector),
         Box::new(csv::CsvConnector),
         Box::new(postgresql::PostgresqlConnector),
+        Box::new(singer::SingerConnector),
     ]
 }
 

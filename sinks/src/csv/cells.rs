@@ -5,14 +5,12 @@ use std::sync::LazyLock;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, LargeStringArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
-};
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use chrono::DateTime;
 use throughline_core::{Error, Result};
+
+use crate::instants::Instants;
 
 /// What a cell holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,8 +34,7 @@ enum Cells<'a> {
     /// A dictionary of texts, looked up.
     Owned(ArrayRef),
     Times {
-        values: &'a [i64],
-        per_second: i64,
+        instants: Instants<'a>,
         /// An instant and not a wall clock's reading.
         utc: bool,
     },
@@ -60,19 +57,7 @@ impl<'a> Column<'a> {
                 Cells::Owned(cast(array, &DataType::Utf8)?)
             }
             DataType::Timestamp(unit, zone) => {
-                let (values, per_second): (&[i64], i64) = match unit {
-                    TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().values(), 1),
-                    TimeUnit::Millisecond => {
-                        (array.as_primitive::<TimestampMillisecondType>().values(), 1_000)
-                    }
-                    TimeUnit::Microsecond => {
-                        (array.as_primitive::<TimestampMicrosecondType>().values(), 1_000_000)
-                    }
-                    TimeUnit::Nanosecond => {
-                        (array.as_primitive::<TimestampNanosecondType>().values(), 1_000_000_000)
-                    }
-                };
-                Cells::Times { values, per_second, utc: zone.is_some() }
+                Cells::Times { instants: Instants::new(array, *unit), utc: zone.is_some() }
             }
             kind if kind.is_nested() => Cells::Json(make_encoder(field, array, &JSON)?),
             _ => Cells::Other(ArrayFormatter::try_new(array, &FORMAT)?),
@@ -98,17 +83,10 @@ impl<'a> Column<'a> {
                 }
                 out.extend_from_slice(texts.value(row).as_bytes());
             }
-            Cells::Times { values, per_second, utc } => {
-                let (value, per_second) = (values[row], *per_second);
-                let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
-                let time = u32::try_from(nanos)
-                    .ok()
-                    .and_then(|nanos| DateTime::from_timestamp(value.div_euclid(per_second), nanos))
-                    .ok_or_else(|| failed(self.name, format!("{value} is no time of the calendar")))?;
-                // The one form of chrono that is RFC 3339 without an allocation per cell.
+            Cells::Times { instants, utc } => {
+                let time = instants.at(row).map_err(|e| failed(self.name, e))?;
                 let suffix = if *utc { "Z" } else { "" };
-                write!(out, "{:?}{suffix}", time.naive_utc())
-                    .map_err(|e| failed(self.name, e.to_string()))?;
+                write!(out, "{time:?}{suffix}").map_err(|e| failed(self.name, e.to_string()))?;
                 return Ok(Kind::Plain);
             }
             Cells::Json(encoder) => {

@@ -81,6 +81,10 @@ impl EpochFolder {
         self
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn check(&self) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let mut fact = |name: &str, value: String| report.facts.push((name.to_owned(), value));
@@ -122,6 +126,35 @@ impl EpochFolder {
         draft.target.parent().map_or(Ok(()), sync_dir)
     }
 
+    /// Makes the folder this sink's.
+    pub(crate) fn own(&self) -> Result<()> {
+        self.alone().map(drop)
+    }
+
+    /// What was committed under `txn`; `None` when nothing was, or it was pruned since.
+    pub(crate) fn committed(&self, txn: &TxnId) -> Result<Option<Receipt>> {
+        let epoch = self.epoch(folder_name(txn)?);
+        if epoch.is_dir() { Ok(Some(self.receipt(&read_manifest(&epoch)?))) } else { Ok(None) }
+    }
+
+    /// The staged files of `txn`, table by table, found as the ledger says they were staged.
+    pub(crate) fn staged_files(&self, txn: &TxnId, staged: &[Committable]) -> Result<Vec<PathBuf>> {
+        let staging = self.staging(folder_name(txn)?);
+        let tables = staged.iter().map(StagedTable::from_committable).collect::<Result<Vec<_>>>()?;
+        verify(&staging, &tables)?;
+        Ok(tables.iter().flat_map(|t| &t.files).map(|f| staging.join(&f.path)).collect())
+    }
+
+    /// Deletes the tables of a committed epoch and keeps what was committed: of use where the epoch's rows are
+    /// elsewhere by then.
+    pub(crate) fn empty(&self, txn: &TxnId) -> Result<()> {
+        let epoch = self.epoch(folder_name(txn)?);
+        for table in read_manifest(&epoch)?.tables {
+            remove(&epoch.join(&table.item))?;
+        }
+        Ok(())
+    }
+
     /// Shows the epoch to readers. Idempotent, from whatever point an earlier try came to.
     pub(crate) fn commit(&self, txn: &TxnId, staged: &[Committable], now_us: InstantUs) -> Result<Receipt> {
         let name = folder_name(txn)?;
@@ -146,10 +179,14 @@ impl EpochFolder {
             tracing::warn!(folder = %self.root.display(), error = %e, "old epochs were not deleted");
         }
         (self.steps)("pruned")?;
-        Ok(Receipt {
+        Ok(self.receipt(&manifest))
+    }
+
+    fn receipt(&self, manifest: &Manifest) -> Receipt {
+        Receipt {
             rows: manifest.tables.iter().map(|t| t.rows).sum(),
             location: self.root.join(CURRENT).display().to_string(),
-        })
+        }
     }
 
     /// Deletes the epochs before that of `txn`, and what readers are past.

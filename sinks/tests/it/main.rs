@@ -7,6 +7,8 @@ mod folders;
 mod options;
 mod parquet;
 mod postgresql;
+mod singer;
+mod singer_modes;
 mod suite;
 
 use std::path::Path;
