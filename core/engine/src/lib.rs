@@ -18,3 +18,4 @@ pub mod registry;
 pub mod run;
 pub mod schedule;
 mod suggest;
+mod write_back;

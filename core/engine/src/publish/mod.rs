@@ -21,6 +21,7 @@ use throughline_store::{Epoch, EpochRow, SinkTxn, Store};
 use crate::failpoint;
 use crate::land::{schema_from_json, schema_to_json};
 use crate::run::SinkReport;
+use crate::write_back;
 
 /// Notes under this name remember staging that no PREPARED record covers yet.
 const NOTES: &str = "_publish";
@@ -129,7 +130,14 @@ pub async fn publish(job: &Publication<'_>) -> Result<Vec<SinkReport>> {
         notes.put(&format!("staging:{}:{}", destination.name, txn.0), Some(serde_json::json!(txn.0))).await?;
         failpoint::pass("publish.staging");
         let mut staged: Vec<Committable> = Vec::new();
+        let back = destination.sink.write_back();
+        if let Some(back) = back {
+            staged.push(write_back::stage(job.engine, destination, back, &txn).await?);
+        }
         for stored in job.state.tables.iter().filter(|t| t.published && destination.takes(&t.name)) {
+            if back.is_some() {
+                break;
+            }
             destination.context.check_cancelled()?;
             let table = Table {
                 name: stored.name.clone(),

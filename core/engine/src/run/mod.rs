@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub use case::{CaseReport, run_case};
 pub use inputs::inputs_hash;
 pub use report::{
-    BookReport, Completeness, RunError, RunReport, RunStatus, SinkReport, StreamReport, TableReport,
-    completeness,
+    BookReport, Completeness, RunError, RunReport, RunStatus, SinkDifferences, SinkReport, StreamReport,
+    TableReport, completeness,
 };
 pub use stored::{LastEpoch, last_epoch};
 use tables::compute;
@@ -38,6 +38,7 @@ use crate::forget::{self, Marks};
 use crate::pipeline::Pipeline;
 use crate::progress::Progress;
 use crate::publish::{self, Destination, EpochState, Publication};
+use crate::write_back;
 
 /// What the process lends to a run.
 #[derive(Clone)]
@@ -64,6 +65,10 @@ pub struct RunOptions {
     pub stored_only: bool,
     /// Read one page of each stream into a temporary place and compute; publish and keep nothing.
     pub dry_run: bool,
+    /// A person agrees to what sinks write into records of others; the consent is kept.
+    pub agree: bool,
+    /// Publish nothing: tell what sinks that write back would change, for so many records of each.
+    pub differences: Option<usize>,
     /// `manual`, `scheduled`: for the run table.
     pub kind: String,
 }
@@ -107,6 +112,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
         recovered: false,
         errors: Vec::new(),
         forgotten: None,
+        differences: Vec::new(),
     };
     // In this order: marks read later are those of these requests, and perhaps of newer ones.
     let open = store.forget_requests(&pipeline.name, true).await?;
@@ -211,6 +217,13 @@ impl Trial {
 impl Job<'_> {
     async fn run(&self, report: &mut RunReport) -> Result<()> {
         let destinations = self.destinations()?;
+        // Finishing what was prepared writes: who only looks must not.
+        if self.options.differences.is_some()
+            && !self.store.open_epochs(&self.pipeline.name).await?.is_empty()
+        {
+            return Err(Error::config("a run that died had begun to publish; nothing was compared")
+                .hint("`throughline run` finishes it"));
+        }
         report.recovered = publish::recover(
             self.store,
             &self.pipeline.name,
@@ -219,6 +232,9 @@ impl Job<'_> {
             &mut report.notices,
         )
         .await?;
+        if report.recovered {
+            report.dead_letters += self.refused(&destinations, &mut report.notices).await?;
+        }
 
         let forgets = !self.forgets.is_empty();
         if let Some(marks) = self.marks.as_ref().filter(|_| forgets) {
@@ -238,6 +254,7 @@ impl Job<'_> {
         let everywhere = self.options.only_sinks.is_empty();
         if let Some(last) = &last
             && last.inputs_hash == hash
+            && self.options.differences.is_none()
             && everywhere
             && !self.options.recompute
             && !forgets
@@ -274,6 +291,14 @@ impl Job<'_> {
             });
             return Ok(());
         }
+        if let Some(limit) = self.options.differences {
+            self.services.progress.stage("compare", "");
+            report.differences =
+                write_back::differences(computed.engine.as_ref(), &destinations, limit).await?;
+            drop(computed);
+            return publish::sweep_tables(self.state_dir, &self.pipeline.name, kept.as_deref());
+        }
+        write_back::consent(&destinations, self.options.agree, self.services.clock.as_ref()).await?;
         let state = EpochState { tables: computed.tables, generations, folder };
         self.services.progress.stage("publish", &format!("epoch {epoch_no}"));
         report.sinks = publish::publish(&Publication {
@@ -290,6 +315,7 @@ impl Job<'_> {
         .await?;
         report.epoch = Some(epoch_no);
         report.published = true;
+        report.dead_letters += self.refused(&destinations, &mut report.notices).await?;
         publish::sweep_tables(self.state_dir, &self.pipeline.name, Some(&state.folder))?;
         self.remove_garbage().await?;
         if everywhere {
@@ -297,6 +323,12 @@ impl Job<'_> {
         }
         failpoint::pass("publish.cleaned");
         Ok(())
+    }
+
+    /// What sinks could not write of the last epoch.
+    async fn refused(&self, destinations: &[Destination], notices: &mut Vec<Notice>) -> Result<u64> {
+        let (pipeline, now_us) = (&self.pipeline.name, self.services.clock.now_us());
+        write_back::letters(self.store, pipeline, self.run, destinations, now_us, notices).await
     }
 
     /// The published tables are without those who are to be forgotten: what is older goes.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use throughline_core::{CountCheck, Guarantee, Notice};
 
 use crate::forget::ForgetReport;
+pub use crate::write_back::SinkDifferences;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +104,9 @@ pub struct RunReport {
     /// When somebody was forgotten in this run: what was taken out where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<ForgetReport>,
+    /// What sinks that write back would change, when that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<SinkDifferences>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
