@@ -288,7 +288,7 @@ pub enum ConnectorCommand {
     New(ConnectorNewArgs),
     /// Test a manifest against recorded answers, without a network.
     Test(ConnectorTestArgs),
-    /// Connectors of others: Singer taps, Airbyte sources.
+    /// Connectors of others: Singer taps and targets, Airbyte sources.
     Foreign(ConnectorForeignArgs),
 }
 
@@ -300,7 +300,7 @@ pub struct ConnectorForeignArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ForeignCommand {
-    /// What is missing before a program can be a source.
+    /// What is missing before a program can be a source, or a sink.
     Check(ForeignCheckArgs),
 }
 
@@ -310,14 +310,17 @@ pub struct ForeignCheckArgs {
     pub kind: ForeignKind,
     /// The program: a path, or a name on PATH.
     pub command: String,
-    /// Its settings, a JSON file: its streams are then asked for, too.
+    /// Its settings, a JSON file: its streams are then asked for, too, or the target is started.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ForeignKind {
+    /// A tap: it becomes a source.
     Singer,
+    /// A target: it becomes a sink.
+    SingerTarget,
     Airbyte,
 }
 

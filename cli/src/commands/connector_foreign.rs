@@ -23,6 +23,7 @@ pub async fn run(args: &ConnectorForeignArgs, output: &Output) -> Outcome {
     setup::stop_on_signal(ctx.cancel.clone());
     let kind = match args.kind {
         ForeignKind::Singer => Kind::Singer,
+        ForeignKind::SingerTarget => Kind::SingerTarget,
         ForeignKind::Airbyte => Kind::Airbyte,
     };
     let config = args.config.as_deref().map(read).transpose()?;
@@ -63,7 +64,10 @@ fn tell(args: &ForeignCheckArgs, steps: &[Step], output: &Output) -> u8 {
         };
         let mut text: String = steps.iter().map(line).collect();
         if good && args.config.is_none() {
-            text += "With --config FILE its streams are asked for, too.\n";
+            text += match args.kind {
+                ForeignKind::SingerTarget => "With --config FILE it is started, too.\n",
+                _ => "With --config FILE its streams are asked for, too.\n",
+            };
         }
         text
     });

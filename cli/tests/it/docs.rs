@@ -120,10 +120,10 @@ fn supply(value: &toml::Value, folder: &Path, command: &mut std::process::Comman
         std::fs::rename(folder.join("manifest.toml"), folder.join(path)).unwrap();
     }
     // A program that was never installed, and its catalog.
-    if let (Some("singer" | "airbyte"), Some(program), Some(catalog)) =
-        (text("connector"), text("command"), text("catalog"))
-    {
+    if let (Some("singer" | "airbyte"), Some(program)) = (text("connector"), text("command")) {
         write(&folder.join(program), "");
+    }
+    if let Some(catalog) = text("catalog") {
         let streams: Vec<_> = table["streams"]
             .as_array()
             .unwrap()

@@ -67,3 +67,29 @@ fn what_is_there_is_told_too() {
     assert_eq!(out["steps"][2]["found"], "an Airbyte source; it needs token");
     assert_eq!(out["steps"][3]["found"], "users");
 }
+
+#[test]
+fn targets_are_looked_at_as_taps_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let out = said(folder, &["singer-target", ".venv/bin/target-shop"]);
+    assert!(out.contains("pip install target-shop"), "{out}");
+    program(folder, "tap", "#!/bin/sh\necho 'usage: --config --catalog --discover'\n");
+    assert!(said(folder, &["singer-target", "./tap"]).contains("is a source (singer)"));
+    program(folder, "other", "#!/bin/sh\necho usage\n");
+    assert!(said(folder, &["singer-target", "./other"]).contains("no Singer target"));
+    let target = "#!/bin/sh\n[ \"$1\" = --help ] && echo 'usage: [--config CONFIG]' && exit\n\
+                  [ \"$1\" = --about ] && echo '{\"capabilities\": [\"activate-version\"]}' && exit\n\
+                  [ \"$1\" = --config ] || exit 2\n\
+                  grep -q database \"$2\" || { echo 'no database in the settings' >&2; exit 1; }\ncat\n";
+    program(folder, "target-good", target);
+    let check = ["connector", "foreign", "check", "singer-target", "./target-good"];
+    let out = expect(folder, &check, 0);
+    assert!(out.contains("a Singer target; it knows versions") && out.contains("--config FILE"), "{out}");
+    std::fs::write(folder.join("good.json"), "{\"database\": 1}").unwrap();
+    let out = expect(folder, &[&check[..], &["--config", "good.json"]].concat(), 0);
+    assert!(out.contains("starts with them"), "{out}");
+    std::fs::write(folder.join("bad.json"), "{}").unwrap();
+    let out = said(folder, &["singer-target", "./target-good", "--config", "bad.json"]);
+    assert!(out.contains("no database in the settings"), "{out}");
+}

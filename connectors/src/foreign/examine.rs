@@ -1,4 +1,5 @@
-//! `throughline connector foreign check`: what is missing before somebody else's program can be a source.
+//! `throughline connector foreign check`: what is missing before somebody else's program can be a source, or a
+//! sink.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::config::Streams;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Singer,
+    SingerTarget,
     Airbyte,
 }
 
@@ -38,7 +40,7 @@ pub async fn examine(
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     let (package, arguments): (String, &[&str]) = match kind {
-        Kind::Singer => (command_name(command), &["--help"]),
+        Kind::Singer | Kind::SingerTarget => (command_name(command), &["--help"]),
         Kind::Airbyte => (format!("airbyte-{}", command_name(command)), &["spec"]),
     };
     let install = format!("python3 -m venv .venv && .venv/bin/pip install {package}");
@@ -56,24 +58,44 @@ pub async fn examine(
         redactor: Redactor::new(),
     };
     let answer = ask(ctx, &start, arguments, None).await;
-    let speaks = answer.and_then(|answer| speaks(kind, &answer));
+    let mut speaks = answer.and_then(|answer| speaks(kind, &answer));
+    if let (Kind::SingerTarget, Ok((_, found))) = (kind, &mut speaks) {
+        *found += replaces(ctx, &start).await;
+    }
     let broken = format!("run it by hand and mend what it says: {command} {}", arguments.join(" "));
     if step(&mut steps, "protocol", speaks, &broken).is_none() || config.is_none() {
         return steps;
     }
     let arguments: &[&str] = match kind {
         Kind::Singer => &["--discover"],
+        Kind::SingerTarget => {
+            // It looks at its settings, finds nothing to read, and ends.
+            let started = ask(ctx, &start, &[], Some(&start.config)).await;
+            let started = started.map(|_| ((), "it starts with them, and ends well".to_owned()));
+            step(&mut steps, "settings", started, SETTINGS);
+            return steps;
+        }
         Kind::Airbyte => &["discover"],
     };
     let streams =
         ask(ctx, &start, arguments, Some(&start.config)).await.and_then(|answer| streams(kind, &answer));
-    step(
-        &mut steps,
-        "streams",
-        streams,
-        "see whether the settings are right; the program's documentation has them",
-    );
+    step(&mut steps, "streams", streams, SETTINGS);
     steps
+}
+
+const SETTINGS: &str = "see whether the settings are right; the program's documentation has them";
+
+/// Whether a target says that it takes away rows of older versions: `mode = "replace"` needs it.
+async fn replaces(ctx: &Context, start: &Start) -> &'static str {
+    let about = ask(ctx, start, &["--about", "--format=json"], None).await.unwrap_or_default();
+    let about: Value = serde_json::from_slice(about.trim_ascii()).unwrap_or_default();
+    match about["capabilities"].as_array() {
+        Some(known) if known.iter().any(|c| c == "activate-version") => {
+            "; it knows versions: mode = \"upsert\", \"replace\" or \"append\""
+        }
+        Some(_) => "; it knows no versions: mode = \"upsert\" or \"append\"",
+        None => "; it does not say whether it knows versions: mode = \"upsert\" or \"append\"",
+    }
 }
 
 /// Notes what was found; gives it when it was good.
@@ -160,6 +182,11 @@ fn speaks(kind: Kind, answer: &[u8]) -> Result<((), String), String> {
         Kind::Singer => {
             Err("it knows no --discover and no --catalog: it is no Singer tap, or an unusual one".into())
         }
+        Kind::SingerTarget if text.contains("--discover") => {
+            Err("it knows --discover: it is a Singer tap, which is a source (singer), no target".into())
+        }
+        Kind::SingerTarget if text.contains("--config") => Ok(((), "a Singer target".into())),
+        Kind::SingerTarget => Err("it knows no --config: it is no Singer target, or an unusual one".into()),
         Kind::Airbyte => {
             let spec = text.lines().find_map(|line| {
                 let message: Value = serde_json::from_str(line).ok()?;
@@ -177,7 +204,7 @@ fn speaks(kind: Kind, answer: &[u8]) -> Result<((), String), String> {
 fn streams(kind: Kind, answer: &[u8]) -> Result<((), String), String> {
     let what = "what it discovered";
     let specs = match kind {
-        Kind::Singer => crate::singer::Tap::parse(answer, what, &[]).map(|t| t.specs()),
+        Kind::Singer | Kind::SingerTarget => crate::singer::Tap::parse(answer, what, &[]).map(|t| t.specs()),
         Kind::Airbyte => crate::airbyte::Known::parse(answer, what, &[]).map(|k| k.specs()),
     };
     let specs = specs.map_err(|e| e.message().to_owned())?;

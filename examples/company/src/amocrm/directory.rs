@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use crate::amocrm::query::Query;
+use crate::amocrm::write::{FIELDS, OPTIONS};
 use crate::amocrm::{ACCOUNT_ID, Call, SUBDOMAIN};
 use crate::deal::{FIRST_USER, LOST, PIPELINES, WON};
 use crate::reply::Reply;
 use crate::text::push_json;
 use crate::words::{LOSS_REASONS, OPERATORS};
+use crate::written::{Made, Written};
 
-pub fn answer(call: &Call, parts: &[&str]) -> Reply {
+pub fn answer(call: &Call, parts: &[&str], written: &Written) -> Reply {
     let query = match Query::parse(call.query, 250) {
         Ok(q) => q,
         Err(reply) => return reply,
@@ -19,23 +23,25 @@ pub fn answer(call: &Call, parts: &[&str]) -> Reply {
         ["users"] => users(call, &query),
         ["leads", "pipelines"] => pipelines(call),
         ["leads", "loss_reasons"] => loss_reasons(call),
-        ["leads", "custom_fields"] => custom_fields(
-            call,
-            &query,
-            "leads",
-            &[
-                (811_001, "utm_source", "UTM_SOURCE", "tracking_data"),
-                (811_002, "utm_medium", "UTM_MEDIUM", "tracking_data"),
-                (811_003, "utm_campaign", "UTM_CAMPAIGN", "tracking_data"),
-                (812_001, "Город", "", "text"),
-                (812_003, "Откуда узнали", "", "select"),
-            ],
-        ),
+        ["leads", "custom_fields"] => {
+            let own = FIELDS.iter().map(|(id, name, code, kind)| Made {
+                key: id.to_string(),
+                code: (*code).to_owned(),
+                label: (*name).to_owned(),
+                kind: (*kind).to_owned(),
+            });
+            custom_fields(call, &query, "leads", &own.chain(written.made()).collect::<Vec<_>>())
+        }
         ["contacts", "custom_fields"] => custom_fields(
             call,
             &query,
             "contacts",
-            &[(810_001, "Телефон", "PHONE", "multitext"), (810_003, "Email", "EMAIL", "multitext")],
+            &[("810001", "Телефон", "PHONE"), ("810003", "Email", "EMAIL")].map(|(key, label, code)| Made {
+                key: key.to_owned(),
+                code: code.to_owned(),
+                label: label.to_owned(),
+                kind: "multitext".to_owned(),
+            }),
         ),
         ["companies" | "sources" | "customers" | "tasks"]
         | ["leads", "unsorted" | "notes"]
@@ -185,7 +191,7 @@ fn loss_reasons(call: &Call) -> Reply {
     Reply::hal(b)
 }
 
-fn custom_fields(call: &Call, q: &Query, entity: &str, fields: &[(u32, &str, &str, &str)]) -> Reply {
+fn custom_fields(call: &Call, q: &Query, entity: &str, fields: &[Made]) -> Reply {
     if q.page > 1 {
         return Reply::nothing();
     }
@@ -195,13 +201,17 @@ fn custom_fields(call: &Call, q: &Query, entity: &str, fields: &[(u32, &str, &st
         fields.len(),
         call.base
     );
-    for (n, (id, name, code, kind)) in fields.iter().enumerate() {
+    for (n, field) in fields.iter().enumerate() {
         let comma = if n > 0 { "," } else { "" };
+        let Made { key, code, label, kind } = field;
         let code = if code.is_empty() { "null".to_owned() } else { format!("\"{code}\"") };
+        let enums: Vec<_> =
+            OPTIONS.iter().map(|(id, value)| json!({ "id": id, "value": value, "sort": id })).collect();
+        let enums = if kind == "select" { json!(enums) } else { json!(null) };
         let _ = write!(
             b,
-            "{comma}{{\"id\":{id},\"name\":\"{name}\",\"type\":\"{kind}\",\"account_id\":{ACCOUNT_ID},\"code\":{code},\
-             \"sort\":{},\"is_api_only\":false,\"enums\":null,\"entity_type\":\"{entity}\"}}",
+            "{comma}{{\"id\":{key},\"name\":\"{label}\",\"type\":\"{kind}\",\"account_id\":{ACCOUNT_ID},\"code\":{code},\
+             \"sort\":{},\"is_api_only\":false,\"enums\":{enums},\"entity_type\":\"{entity}\"}}",
             500 + n
         );
     }

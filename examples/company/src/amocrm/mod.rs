@@ -4,6 +4,7 @@ pub mod auth;
 pub mod directory;
 pub mod query;
 pub mod records;
+pub mod write;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock};
+use crate::written::Written;
 use query::{Order, Query, Range};
 use records::Writer;
 
@@ -41,6 +43,8 @@ struct List {
 #[derive(Default)]
 pub struct Crm {
     changed: Mutex<Changed>,
+    /// What clients wrote into leads.
+    pub written: Written,
 }
 
 /// One authorised call.
@@ -52,13 +56,17 @@ pub struct Call<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: &'a str,
+    pub body: &'a [u8],
     pub faults: &'a [Fault],
 }
 
 impl Crm {
     pub fn answer(&self, call: &Call) -> Reply {
-        if call.method != "GET" {
-            return Reply::problem(405, "Method Not Allowed", "This company is read only");
+        match (call.method, call.path) {
+            ("GET", _) => {}
+            ("PATCH", "/api/v4/leads") => return write::patch(self, call),
+            ("POST", "/api/v4/leads/custom_fields") => return write::make(self, call),
+            _ => return Reply::problem(405, "Method Not Allowed", "This cannot be written here"),
         }
         let path = call.path.strip_prefix("/api/v4/").unwrap_or("");
         let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
@@ -68,7 +76,7 @@ impl Crm {
             ["events"] => self.list(call, Kind::Events),
             ["leads", id] if is_number(id) => self.lead(call, id),
             ["contacts", id] if is_number(id) => self.contact(call, id),
-            _ => directory::answer(call, &parts),
+            _ => directory::answer(call, &parts, &self.written),
         }
     }
 
@@ -104,7 +112,7 @@ impl Crm {
         match id.parse().ok().and_then(|id| call.company.lead_at_id(id)).filter(|p| *p < until) {
             Some(pos) => {
                 let mut out = String::new();
-                writer(call, &query).lead(&mut out, pos, self.updated(pos));
+                writer(call, &query).lead(&mut out, pos, self.updated(pos), self.written.of(pos));
                 Reply::hal(out)
             }
             None => Reply::problem(404, "Not Found", "No such lead"),
@@ -167,7 +175,7 @@ impl Crm {
             }
             let start = out.len();
             match kind {
-                Kind::Leads => w.lead(&mut out, *pos, self.updated(*pos)),
+                Kind::Leads => w.lead(&mut out, *pos, self.updated(*pos), self.written.of(*pos)),
                 Kind::Contacts => w.contact(&mut out, *pos),
                 Kind::Events => w.event(&mut out, *pos),
             }

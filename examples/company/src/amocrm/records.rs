@@ -1,6 +1,9 @@
 //! Leads, contacts and events as JSON, written straight into the page.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use serde_json::Value;
 
 use crate::amocrm::ACCOUNT_ID;
 use crate::amocrm::query::Query;
@@ -46,7 +49,7 @@ impl Writer<'_> {
     }
 
     /// One lead; `touched` is the moment a fault changed it.
-    pub fn lead(&self, out: &mut String, pos: u32, touched: Option<i64>) {
+    pub fn lead(&self, out: &mut String, pos: u32, touched: Option<i64>, written: BTreeMap<String, Value>) {
         let lead = self.company.lead(pos);
         let (d, view) = (&lead.deal, lead.deal.view(self.now));
         let id = self.company.lead_id(pos);
@@ -90,7 +93,9 @@ impl Writer<'_> {
         out.push_str(",\"closest_task_at\":null,\"is_deleted\":");
         out.push_str(if view.deleted { "true" } else { "false" });
         out.push_str(",\"custom_fields_values\":");
-        self.lead_fields(out, &lead);
+        let mut fields = String::new();
+        self.lead_fields(&mut fields, &lead);
+        out.push_str(&super::write::merged(&fields, written));
         out.push_str(",\"score\":null");
         number(out, ",\"account_id\":", ACCOUNT_ID as i64);
         if self.query.with("is_price_modified_by_robot") {
