@@ -75,6 +75,11 @@ impl SingerSink {
         self.replaces.get_or_try_init(|| about::replaces(ctx, &self.start)).await.copied()
     }
 
+    /// Where the rows are, only the target knows.
+    fn located(&self, receipt: Receipt) -> Receipt {
+        Receipt { location: format!("where {} loads", self.start.program.display()), ..receipt }
+    }
+
     async fn form(&self, ctx: &Context, table: &Table, txn: &TxnId) -> Result<Form> {
         let mut form = Form {
             stream: table.name.clone(),
@@ -164,7 +169,7 @@ impl Sink for SingerSink {
         });
         let files = match done.await? {
             Ok(files) => files,
-            Err(receipt) => return Ok(receipt),
+            Err(receipt) => return Ok(self.located(receipt)),
         };
         if !files.is_empty() {
             let tables: Vec<&str> = staged.iter().map(|c| c.table.as_str()).collect();
@@ -180,6 +185,7 @@ impl Sink for SingerSink {
             Ok(receipt)
         })
         .await
+        .map(|receipt| self.located(receipt))
     }
 
     async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<Option<u64>> {

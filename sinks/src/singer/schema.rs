@@ -6,11 +6,16 @@ use throughline_core::{Error, Result};
 
 use super::Decimals;
 
-/// The schema of a table's records.
+/// The schema of a table's records. Columns of its key hold a value in each.
 ///
 /// # Errors
 /// `Unsupported`, for a column whose type Singer cannot say.
-pub(super) fn of(table: &str, schema: &Schema, decimals: Decimals) -> Result<Map<String, Value>> {
+pub(super) fn of(
+    table: &str,
+    schema: &Schema,
+    key: &[String],
+    decimals: Decimals,
+) -> Result<Map<String, Value>> {
     let mut properties = Map::new();
     for field in schema.fields() {
         // Looked up before it is written; one within a list is not.
@@ -18,7 +23,8 @@ pub(super) fn of(table: &str, schema: &Schema, decimals: Decimals) -> Result<Map
             DataType::Dictionary(_, value) => field.as_ref().clone().with_data_type(value.as_ref().clone()),
             _ => field.as_ref().clone(),
         };
-        let property = property(&looked_up, decimals).map_err(|what| {
+        let nullable = field.is_nullable() && !key.contains(field.name());
+        let property = property(&looked_up.with_nullable(nullable), decimals).map_err(|what| {
             Error::unsupported(format!(
                 "column {:?} of table {table} is {what}, which Singer has no type for",
                 field.name()
@@ -83,7 +89,7 @@ mod tests {
 
     fn said(of: DataType, nullable: bool) -> Value {
         let schema = Schema::new(vec![Field::new("x", of, nullable)]);
-        super::of("t", &schema, Decimals::Number).unwrap()["x"].clone()
+        super::of("t", &schema, &[], Decimals::Number).unwrap()["x"].clone()
     }
 
     #[test]
@@ -106,12 +112,14 @@ mod tests {
     fn what_singer_cannot_say_is_refused_by_its_column() {
         for of in [DataType::Binary, DataType::Duration(TimeUnit::Second), DataType::Date64] {
             let schema = Schema::new(vec![Field::new("подпись", of, true)]);
-            let error = super::of("deals", &schema, Decimals::Number).unwrap_err();
+            let error = super::of("deals", &schema, &[], Decimals::Number).unwrap_err();
             let said = error.to_string();
             assert!(said.contains("подпись") && said.contains("deals"), "{said}");
             assert!(error.hint_text().is_some());
         }
         let bytes = DataType::List(Arc::new(Field::new("item", DataType::Binary, true)));
-        assert!(super::of("t", &Schema::new(vec![Field::new("x", bytes, true)]), Decimals::Text).is_err());
+        assert!(
+            super::of("t", &Schema::new(vec![Field::new("x", bytes, true)]), &[], Decimals::Text).is_err()
+        );
     }
 }

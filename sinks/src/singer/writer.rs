@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
 use throughline_core::{Error, Result};
@@ -34,6 +34,7 @@ pub(super) struct SingerTable {
     buffer: Vec<u8>,
     rows: u64,
     decimals: Decimals,
+    key: Vec<String>,
     /// What stands before a record's first column, and behind its last.
     before: Vec<u8>,
     after: Vec<u8>,
@@ -42,7 +43,7 @@ pub(super) struct SingerTable {
 
 impl SingerTable {
     pub(super) fn open(path: &Path, columns: &SchemaRef, form: &Form) -> Result<Self> {
-        let mut properties = schema::of(&form.stream, columns, form.decimals)?;
+        let mut properties = schema::of(&form.stream, columns, &form.key, form.decimals)?;
         let mut after = Vec::new();
         for (name, text, instant) in &form.constants {
             let property = if *instant {
@@ -78,12 +79,21 @@ impl SingerTable {
             buffer: Vec::with_capacity(BUFFER * 2),
             rows: 0,
             decimals: form.decimals,
+            key: form.key.clone(),
             before,
             after,
             last,
         };
         writeln!(table.buffer, "{schema}").map_err(bug)?;
         Ok(table)
+    }
+
+    /// Targets keep a key as a primary key, which holds no nulls.
+    fn keys_are_whole(&self, batch: &RecordBatch) -> Result<()> {
+        let empty = |name: &&String| batch.column_by_name(name).is_some_and(|c| c.null_count() > 0);
+        let Some(name) = self.key.iter().find(empty) else { return Ok(()) };
+        Err(Error::data(format!("rows have no value in {name:?}, which is a column of the table's key"))
+            .hint("targets refuse such rows: leave the table out by `tables = [...]`, or take mode = \"append\""))
     }
 
     fn drain(&mut self) -> Result<()> {
@@ -99,6 +109,7 @@ fn bug(error: std::io::Error) -> Error {
 
 impl TableWriter for SingerTable {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.keys_are_whole(batch)?;
         let schema = batch.schema_ref();
         let arrays = batch.columns().iter().map(plain).collect::<Result<Vec<ArrayRef>>>()?;
         let mut columns = Vec::with_capacity(arrays.len());

@@ -193,6 +193,18 @@ async fn without_a_key_rows_are_added_only_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_hold_values() {
+    let studio = Studio::new(GOOD);
+    let named = Table { key: vec!["имя".into()], ..about("deals") };
+    let error = stage(&studio.sink(json!({})), "t1", &[(named.clone(), deals(0..2))]).await.unwrap_err();
+    assert!(error.to_string().contains("\"имя\"") && error.kind() == ErrorKind::Data, "{error}");
+    stage(&studio.sink(json!({})), "t1", &[(named.clone(), deals(0..1))]).await.unwrap();
+    let first = studio.read("spool/staging/t1/deals.jsonl");
+    assert!(first.contains(r#""имя":{"type":"string"}}"#), "{first}");
+    stage(&studio.sink(json!({ "mode": "append" })), "t1", &[(named, deals(0..2))]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_starts_it_with_nothing_to_read() {
     let studio = Studio::new(GOOD);
     let report = studio.sink(json!({})).check(&context()).await.unwrap();
