@@ -31,6 +31,7 @@ pub mod truth;
 pub mod vk;
 pub mod whatsapp;
 pub mod words;
+pub mod written;
 
 pub use company::Company;
 pub use config::Config;

@@ -208,6 +208,7 @@ impl Server {
                     method: &call.method,
                     path: &call.path,
                     query: &call.query,
+                    body: &call.body,
                     faults,
                 })
             }
@@ -230,6 +231,7 @@ impl Server {
                 query: &call.query,
                 authorization: &call.authorization,
                 body: &call.body,
+                written: &self.hubspot.written,
                 faults,
             }),
             Api::Bitrix => self.bitrix24.answer(&bitrix24::Call {
@@ -240,6 +242,7 @@ impl Server {
                 query: &call.query,
                 base: &call.base,
                 body: &call.body,
+                written: &self.bitrix24.written,
                 faults,
             }),
             Api::Direct => self.direct.answer(&direct::Call {
@@ -437,6 +440,9 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     let faults = if call.api == Api::Bitrix {
         // Its methods stand in the bodies of batches.
         server.faults.on(&call.path, &bitrix24::about(&call.path, &call.query, &call.body))
+    } else if call.method == "PATCH" {
+        // Writes stand at the path of reads: faults tell them apart by this word.
+        server.faults.on(&call.path, "write")
     } else {
         server.faults.on(&call.path, &call.query)
     };

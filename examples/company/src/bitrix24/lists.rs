@@ -15,6 +15,8 @@ struct Filter {
     by_time: bool,
     from: i64,
     to: i64,
+    /// These alone.
+    of: Option<Vec<i64>>,
 }
 
 /// The list in a method's result.
@@ -42,6 +44,22 @@ fn filter(table: &Table, key: &str, value: &Value) -> Result<Option<Filter>, Ref
     if older && value.as_str() == Some("") {
         return Ok(None);
     }
+    if operator == "@" && name == id {
+        let list = match value {
+            Value::Array(list) => list.iter().collect(),
+            Value::Object(map) => map.values().collect(),
+            _ => Vec::new(),
+        };
+        let of: Option<Vec<i64>> = list.into_iter().map(params::int).collect();
+        if of.as_ref().is_none_or(Vec::is_empty) {
+            return refuse(
+                400,
+                "INVALID_ARG_VALUE",
+                format!("Invalid filter: field '{name}' has invalid value"),
+            );
+        }
+        return Ok(Some(Filter { by_time: false, from: i64::MIN, to: i64::MAX, of }));
+    }
     let number = if name == id {
         params::int(value)
     } else {
@@ -58,7 +76,7 @@ fn filter(table: &Table, key: &str, value: &Value) -> Result<Option<Filter>, Ref
         "" | "=" => (number, number),
         _ => return refuse(400, "INVALID_ARG_VALUE", format!("Invalid filter: {key}")),
     };
-    Ok(Some(Filter { by_time: name == time, from, to }))
+    Ok(Some(Filter { by_time: name == time, from, to, of: None }))
 }
 
 /// A page of one of the long lists.
@@ -82,7 +100,7 @@ pub fn page(call: &Call, table: &Table, params: &Value) -> Result<Given, Refusal
     let fits = |e: &&Entry| {
         filters.iter().all(|f| {
             let value = if f.by_time { e.at } else { i64::try_from(e.id).unwrap_or(i64::MAX) };
-            (f.from..=f.to).contains(&value)
+            (f.from..=f.to).contains(&value) && f.of.as_ref().is_none_or(|of| of.contains(&value))
         })
     };
     // Below this id nothing can fit: the lists are long and asked for page by page.

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod params;
 pub mod records;
 pub mod table;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
 use crate::text::rfc3339;
+use crate::written::Written;
 use auth::Auth;
 use table::{Kind, Table};
 
@@ -45,6 +47,8 @@ pub struct Bitrix {
     options: Options,
     bucket: Mutex<(f64, Option<Instant>)>,
     changed: Mutex<Changed>,
+    /// What clients wrote into deals.
+    pub written: Written,
 }
 
 /// One call.
@@ -57,6 +61,7 @@ pub struct Call<'a> {
     pub query: &'a str,
     pub base: &'a str,
     pub body: &'a [u8],
+    pub written: &'a Written,
     pub faults: &'a [Fault],
 }
 
@@ -94,7 +99,13 @@ impl Refusal {
 
 impl Bitrix {
     pub fn new(options: Options) -> Self {
-        Self { auth: Auth::default(), options, bucket: Mutex::default(), changed: Mutex::default() }
+        Self {
+            auth: Auth::default(),
+            options,
+            bucket: Mutex::default(),
+            changed: Mutex::default(),
+            written: Written::default(),
+        }
     }
 
     pub fn answer(&self, call: &Call) -> Reply {
@@ -155,6 +166,9 @@ impl Bitrix {
                 };
                 lists::page(call, &self.table(call, kind), params)
             }
+            "crm.item.fields" => write::fields(self, params),
+            "crm.item.update" => write::update(self, call, params),
+            "crm.deal.userfield.add" => write::make(self, params),
             "crm.stagehistory.list" => {
                 let kind = match params::int(&params["entityTypeId"]) {
                     Some(1) => Kind::LeadHistory,

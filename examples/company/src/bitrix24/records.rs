@@ -52,7 +52,14 @@ pub fn contacts_of(call: &Call, pos: u32) -> Vec<u64> {
 /// One record, with what was selected.
 pub fn record(call: &Call, kind: Kind, entry: &Entry, select: &[String], params: &Value) -> Value {
     let whole = match kind {
-        Kind::Deals => deal(call, entry),
+        Kind::Deals => {
+            let mut deal = deal(call, entry);
+            if let Value::Object(deal) = &mut deal {
+                deal.extend(call.written.made().into_iter().map(|field| (field.key, Value::Null)));
+                deal.extend(call.written.of(entry.pos));
+            }
+            deal
+        }
         Kind::Leads => lead(call, entry),
         Kind::Contacts => contact(call, entry),
         Kind::DealHistory => deal_step(call, entry),

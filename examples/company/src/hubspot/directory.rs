@@ -7,8 +7,9 @@ use super::{Call, HUB_ID, limit, query, refuse};
 use crate::deal::{FIRST_USER, LOST, PIPELINES, WON};
 use crate::reply::Reply;
 use crate::words::OPERATORS;
+use crate::written::Made;
 
-const DEALS: &[(&str, &str)] = &[
+pub const DEALS: &[(&str, &str)] = &[
     ("amount", "number"),
     ("closed_lost_reason", "string"),
     ("closedate", "datetime"),
@@ -53,8 +54,8 @@ pub fn answer(call: &Call, parts: &[&str]) -> Reply {
         ["account-info", "v3", "details"] => account(),
         ["crm", "v3", "owners"] => owners(call),
         ["crm", "v3", "pipelines", "deals"] => pipelines(call),
-        ["crm", "v3", "properties", "deals"] => properties(DEALS),
-        ["crm", "v3", "properties", "contacts"] => properties(CONTACTS),
+        ["crm", "v3", "properties", "deals"] => properties(DEALS, &call.written.made()),
+        ["crm", "v3", "properties", "contacts"] => properties(CONTACTS, &[]),
         _ => refuse(404, "OBJECT_NOT_FOUND", "resource not found"),
     }
 }
@@ -127,13 +128,16 @@ fn pipelines(call: &Call) -> Reply {
     Reply::json(200, json!({ "results": results }).to_string())
 }
 
-fn properties(all: &[(&str, &str)]) -> Reply {
-    let results: Vec<Value> = all
-        .iter()
-        .map(|(name, kind)| {
+fn properties(all: &[(&str, &str)], made: &[Made]) -> Reply {
+    let own = all.iter().map(|(name, kind)| (*name, *name, *kind));
+    let made = made.iter().map(|field| (field.key.as_str(), field.label.as_str(), field.kind.as_str()));
+    let results: Vec<Value> = own
+        .chain(made)
+        .map(|(name, label, kind)| {
             json!({
-                "name": name, "label": name, "type": kind, "fieldType": "text", "groupName": "information",
-                "hasUniqueValue": *name == "hs_object_id", "hidden": false, "options": [],
+                "name": name, "label": label, "type": kind,
+                "modificationMetadata": { "readOnlyValue": name.starts_with("hs_") }, "fieldType": "text", "groupName": "information",
+                "hasUniqueValue": name == "hs_object_id", "hidden": false, "options": [],
             })
         })
         .collect();

@@ -9,6 +9,7 @@ pub mod index;
 pub mod limits;
 pub mod objects;
 pub mod search;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
+use crate::written::Written;
 use auth::Auth;
 use index::{Index, Kind};
 use limits::Limiter;
@@ -48,6 +50,8 @@ pub struct Hubspot {
     pub auth: Auth,
     pub limiter: Limiter,
     changed: Mutex<Changed>,
+    /// What clients wrote into deals.
+    pub written: Written,
 }
 
 /// One call.
@@ -61,12 +65,18 @@ pub struct Call<'a> {
     pub query: &'a str,
     pub authorization: &'a str,
     pub body: &'a [u8],
+    pub written: &'a Written,
     pub faults: &'a [Fault],
 }
 
 impl Hubspot {
     pub fn new(options: Options) -> Self {
-        Self { auth: Auth::default(), limiter: Limiter::new(options), changed: Mutex::default() }
+        Self {
+            auth: Auth::default(),
+            limiter: Limiter::new(options),
+            changed: Mutex::default(),
+            written: Written::default(),
+        }
     }
 
     pub fn answer(&self, call: &Call) -> Reply {
@@ -106,6 +116,10 @@ impl Hubspot {
             ("POST", ["crm", "v3", "objects", kind, "batch", "read"]) => {
                 with_kind(kind, |kind| objects::batch_read(call, kind, &self.index(call, kind)))
             }
+            ("POST", ["crm", "v3", "objects", "deals" | "0-3", "batch", "update"]) => {
+                write::update(self, call, &self.index(call, Kind::Deals))
+            }
+            ("POST", ["crm", "v3", "properties", "deals"]) => write::make(self, call),
             ("GET", ["crm", "v3", "objects", kind]) => {
                 with_kind(kind, |kind| objects::list(call, kind, &self.index(call, kind)))
             }

@@ -179,7 +179,10 @@ fn deal(call: &Call, entry: &Entry) -> (Map<String, Value>, Map<String, Value>) 
             }
         }
     }
-    (known.as_object().cloned().unwrap_or_default(), history)
+    let mut known = known.as_object().cloned().unwrap_or_default();
+    known.extend(call.written.made().into_iter().map(|field| (field.key, Value::Null)));
+    known.extend(call.written.of(entry.pos));
+    (known, history)
 }
 
 fn contact(call: &Call, entry: &Entry) -> Map<String, Value> {
@@ -234,7 +237,7 @@ pub fn list(call: &Call, kind: Kind, index: &Index) -> Reply {
 }
 
 /// The ids of a batch.
-fn inputs(body: &Value, most: usize) -> Result<Vec<u64>, Reply> {
+pub fn inputs(body: &Value, most: usize) -> Result<Vec<u64>, Reply> {
     let wrong = |why: String| refuse(400, "VALIDATION_ERROR", &why);
     let list = body["inputs"].as_array().ok_or_else(|| wrong("inputs must be a list".into()))?;
     if list.is_empty() || list.len() > most {
