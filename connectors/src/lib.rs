@@ -6,6 +6,7 @@
 pub mod airbyte;
 pub mod amocrm;
 pub mod bitrix24;
+pub mod comagic_data;
 mod days;
 pub mod file;
 mod flow;
@@ -13,6 +14,8 @@ pub mod foreign;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod fuzz;
+pub mod ga4;
+mod google;
 pub mod hubspot;
 mod lines;
 mod local;
@@ -35,7 +38,9 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
     let mut all: Vec<Box<dyn throughline_core::SourceConnector>> = vec![
         Box::new(amocrm::connector()),
         Box::new(bitrix24::connector()),
+        Box::new(comagic_data::connector()),
         Box::new(hubspot::connector()),
+        Box::new(ga4::Ga4Connector),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(singer::SingerConnector),
@@ -55,4 +60,9 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         connector
     }));
     all
+}
+
+/// Accounts that sinks may ask as well: the same address, credentials and limits as the source's.
+pub fn connections() -> Vec<Box<dyn throughline_core::ConnectionKind>> {
+    vec![Box::new(amocrm::connector()), Box::new(bitrix24::connector()), Box::new(hubspot::connector())]
 }

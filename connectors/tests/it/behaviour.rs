@@ -121,6 +121,22 @@ async fn bitrix24() {
 }
 
 #[tokio::test]
+async fn comagic_data() {
+    let cfg = Config { seed: 7, visits: 300, ..Config::default() };
+    let options = company::Options { now: Some(NOW), ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::comagic_data::connector()));
+    let options = json!({"access_token": secret(company::comagic::TOKEN), "start_on": "2026-07-01", "base_url": company.url()});
+    let day = 86_400_000_000;
+    let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+    let report = suite.streams(["chats", "messages", "sessions", "employees"]).run().await;
+    passes(
+        &report,
+        &["connection", "rows", "repeatable", "counts", "cancel", "cancel_request", "http_errors", "http_rubbish"],
+    );
+}
+
+#[tokio::test]
 async fn vk() {
     let cfg = Config { seed: 7, visits: 300, ..Config::default() };
     let options = company::Options { now: Some(NOW), ..company::Options::default() };
@@ -339,4 +355,21 @@ async fn chats_in_files() {
     let report = built_in(connector, inbox, NOW).run().await;
     // Fewer lines than a batch holds: there is nowhere to stop.
     passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
+}
+
+/// Reports day by day, their rows on several pages.
+#[tokio::test]
+async fn ga4() {
+    let cfg = Config { seed: 7, visits: 120, days: 9, ..Config::default() };
+    let company = CompanyServer::new(Company::new(cfg), company::Options::default()).start().await.unwrap();
+    let key = secret(&company::ga4::auth::key_file(&company.url()));
+    let options = json!({"property": company::ga4::PROPERTY, "service_account": key, "base_url": company.url(),
+        "start_on": company.server.company.cfg.start.to_string(), "page_rows": 3});
+    let connector = &throughline_connectors::ga4::Ga4Connector;
+    let report = built_in(connector, options, company.server.now()).run().await;
+    passes(
+        &report,
+        &["options", "connection", "events", "counts", "resumable", "incremental", "dry_read", "windows"],
+    );
+    passes(&report, &["rows", "repeatable", "cancel", "cancel_request", "http_errors", "http_rubbish"]);
 }

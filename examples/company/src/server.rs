@@ -20,10 +20,12 @@ use tokio::task::JoinHandle;
 use crate::amocrm::auth::Auth;
 use crate::amocrm::{self, Crm};
 use crate::bitrix24::{self, Bitrix};
+use crate::comagic::{self, Comagic};
 use crate::company::Company;
 use crate::control;
 use crate::direct::{self, Direct};
 use crate::faults::{Fault, Faults, Rule};
+use crate::ga4::{self, Google};
 use crate::hubspot::{self, Hubspot};
 use crate::metrika::requests::{self, Logs};
 use crate::reply::{Reply, lock};
@@ -50,8 +52,10 @@ pub struct Options {
     pub hubspot: hubspot::Options,
     pub bitrix24: bitrix24::Options,
     pub direct: direct::Options,
+    pub comagic: comagic::Options,
     pub telegram: telegram::Options,
     pub vk: vk::Options,
+    pub ga4: ga4::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -71,8 +75,10 @@ impl Default for Options {
             hubspot: hubspot::Options::default(),
             bitrix24: bitrix24::Options::default(),
             direct: direct::Options::default(),
+            comagic: comagic::Options::default(),
             telegram: telegram::Options::default(),
             vk: vk::Options::default(),
+            ga4: ga4::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -89,8 +95,10 @@ pub struct Server {
     pub hubspot: Hubspot,
     pub bitrix24: Bitrix,
     pub direct: Direct,
+    pub comagic: Comagic,
     pub telegram: Telegram,
     pub vk: Vk,
+    pub google: Google,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -116,8 +124,10 @@ impl Server {
             hubspot: Hubspot::new(options.hubspot.clone()),
             bitrix24: Bitrix::new(options.bitrix24.clone()),
             direct: Direct::new(options.direct.clone()),
+            comagic: Comagic::new(options.comagic.clone()),
             telegram: Telegram::new(options.telegram.clone()),
             vk: Vk::new(options.vk.clone()),
+            google: Google::new(company.cfg.seed, options.ga4.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -257,6 +267,13 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Comagic => self.comagic.answer(&comagic::Call {
+                company: &self.company,
+                now,
+                method: &call.method,
+                body: &call.body,
+                faults,
+            }),
             Api::Telegram => self.telegram.answer(&telegram::Call {
                 company: &self.company,
                 now,
@@ -275,6 +292,17 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Google => self.google.answer(&ga4::Call {
+                company: &self.company,
+                now,
+                method: &call.method,
+                path: &call.path,
+                query: &call.query,
+                base: &call.base,
+                authorization: &call.authorization,
+                body: &call.body,
+                faults,
+            }),
             Api::Control => control::answer(self, call),
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
@@ -285,9 +313,15 @@ impl Server {
             Api::Crm => self.options.crm_rps,
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
-            Api::Hubspot | Api::Bitrix | Api::Direct | Api::Telegram | Api::Vk | Api::Control | Api::None => {
-                0
-            }
+            Api::Google
+            | Api::Hubspot
+            | Api::Bitrix
+            | Api::Direct
+            | Api::Telegram
+            | Api::Comagic
+            | Api::Vk
+            | Api::Control
+            | Api::None => 0,
         };
         if limit == 0 || seen <= limit {
             return None;
@@ -328,6 +362,7 @@ fn failure(api: Api, status: u16, now: i64) -> Reply {
         (Api::Bitrix, _) => bitrix24::failure(status),
         (Api::Direct, _) => direct::refuse(status, direct_code(status), "Server error", ""),
         (Api::Vk, _) => vk::failure(status),
+        (Api::Comagic, _) => comagic::failure(status),
         (Api::Telegram, 429) => telegram::refuse(429, ""),
         (Api::Telegram, 409) => telegram::refuse(409, "Conflict: terminated by other getUpdates request"),
         (Api::Telegram, ..500) => telegram::refuse(status, "Forbidden"),
@@ -344,11 +379,13 @@ fn failure(api: Api, status: u16, now: i64) -> Reply {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Api {
     Crm,
+    Google,
     Metrika,
     Hubspot,
     Bitrix,
     Direct,
     Telegram,
+    Comagic,
     Vk,
     Control,
     None,
@@ -370,6 +407,13 @@ impl Api {
             Api::Telegram
         } else if path.starts_with("/method/") || path.starts_with("/vk-long-poll/") {
             Api::Vk
+        } else if path == "/v2.0" {
+            Api::Comagic
+        } else if path == "/token"
+            || path.starts_with("/v1beta/properties/")
+            || path.starts_with("/bigquery/v2/")
+        {
+            Api::Google
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -386,6 +430,8 @@ impl Api {
             Api::Direct => "direct",
             Api::Telegram => "telegram",
             Api::Vk => "vk",
+            Api::Comagic => "comagic",
+            Api::Google => "google",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -443,6 +489,8 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     } else if call.method == "PATCH" {
         // Writes stand at the path of reads: faults tell them apart by this word.
         server.faults.on(&call.path, "write")
+    } else if call.api == Api::Comagic {
+        server.faults.on(&call.path, &comagic::about(&call.body))
     } else {
         server.faults.on(&call.path, &call.query)
     };
@@ -453,13 +501,17 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
                 server.auth.expire();
                 server.hubspot.auth.expire();
                 server.bitrix24.auth.expire();
+                server.google.auth.expire();
             }
             _ => {}
         }
     }
     for f in &faults {
         if let Fault::Status { status, retry_after, retry_date } = f {
-            let mut reply = failure(call.api, *status, server.now());
+            let mut reply = match call.api {
+                Api::Google => ga4::failure(&call.path, *status),
+                api => failure(api, *status, server.now()),
+            };
             if let Some(after) = retry_after {
                 let value = match after.parse::<i64>() {
                     Ok(seconds) if *retry_date => http_date(server.now() + seconds),
@@ -589,6 +641,20 @@ impl Running {
                 "base_url": self.url(),
                 "token": vk::TOKEN,
                 "group_id": vk::GROUP_ID,
+            },
+            "comagic": {
+                "base_url": self.url(),
+                "access_token": comagic::TOKEN,
+            },
+            "google": {
+                "base_url": self.url(),
+                "token_url": format!("{}/token", self.url()),
+                "client_id": ga4::auth::CLIENT_ID,
+                "client_secret": ga4::auth::CLIENT_SECRET,
+                "refresh_token": ga4::auth::REFRESH_TOKEN,
+                "property": ga4::PROPERTY,
+                "project": ga4::bigquery::PROJECT,
+                "dataset": ga4::bigquery::DATASET,
             },
             "whatsapp": {
                 "app_secret": crate::whatsapp::APP_SECRET,

@@ -89,14 +89,15 @@ impl Pager {
         if let Some(path) = &self.plan.paging.more {
             return Ok(path.find(&answer.body)?.is_some_and(truthy));
         }
-        if let Some(path) = &self.plan.paging.total
-            && let Some(total) = number(path, answer)?
-        {
-            return Ok(found > 0 && self.offset(turn) - self.first() + found < total);
-        }
         let looked_at_twice = u64::from(
             self.plan.paging.kind == PagingKind::Offset && self.offset(turn) < self.first() + turn.offset,
         );
+        // A page without a new record is the last one, whatever total the vendor tells: the count shows it.
+        if let Some(path) = &self.plan.paging.total
+            && let Some(total) = number(path, answer)?
+        {
+            return Ok(found > looked_at_twice && self.offset(turn) - self.first() + found < total);
+        }
         Ok(found > looked_at_twice && !short)
     }
 
