@@ -51,6 +51,7 @@ pub async fn examine(
     }
     let start = Start {
         program,
+        folder: PathBuf::from("."),
         args: Vec::new(),
         config: config.cloned().unwrap_or_else(|| json!({})),
         env: Vec::new(),

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Other people's connectors, as their users install them: two Singer taps and an Airbyte source from PyPI.
+# Other people's connectors, as their users install them: two Singer taps, an Airbyte source and two Singer targets
+# (targets.sh) from PyPI.
 # `make test-foreign` runs it; no other test needs Python's package index.
 set -eu
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -137,3 +138,4 @@ if rows != [500, 0] or not whole:
     sys.exit(f"FAIL  airbyte: rows {rows}, complete: {whole}")
 print("ok faker: 500 rows, then none, all counted")
 PY
+sh connectors/tests/foreign/targets.sh

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::feed::{Fed, Feeding, Input};
-use crate::start::Start;
+use crate::start::{Start, absolute};
 
 /// The longest line, a record with all around it.
 pub const LINE_MAX: usize = 32 << 20;
@@ -48,7 +48,7 @@ pub struct Files {
 
 impl Files {
     pub fn new(ctx: &Context) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("foreign").tempdir_in(&ctx.scratch);
+        let folder = tempfile::Builder::new().prefix("foreign").tempdir_in(absolute(&ctx.scratch));
         Ok(Self { folder: folder.map_err(|e| Error::io("make a folder in", ctx.scratch.display(), e))? })
     }
 
@@ -103,7 +103,7 @@ impl Program {
     fn spawn(start: &Start, files: Files, args: &[&OsStr], input: Option<Vec<Input>>) -> Result<Self> {
         let name = start.program.display().to_string();
         let mut command = Command::new(&start.program);
-        command.args(&start.args).args(args).kill_on_drop(true);
+        command.args(&start.args).args(args).current_dir(&start.folder).kill_on_drop(true);
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|n| Some((n, std::env::var_os(n)?))));
         command.envs(start.env.iter().map(|(n, v)| (n, v)));
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });

@@ -32,6 +32,8 @@ pub struct Given {
 #[derive(Debug)]
 pub struct Start {
     pub program: PathBuf,
+    /// Where it runs, so that paths in its settings mean the same from wherever we are started.
+    pub folder: PathBuf,
     pub args: Vec<String>,
     /// With secrets in clear: it goes into a file of the run's own, and nowhere else.
     pub config: Value,
@@ -46,7 +48,8 @@ impl Given {
     pub fn start(self, base_dir: &Path, mut wrong: impl FnMut(&str, String)) -> Start {
         // A word alone is looked for on PATH, as a shell does.
         let is_path = self.command.contains(MAIN_SEPARATOR);
-        let program = if is_path { base_dir.join(&self.command) } else { PathBuf::from(&self.command) };
+        let folder = absolute(base_dir);
+        let program = if is_path { folder.join(&self.command) } else { PathBuf::from(&self.command) };
         if self.command.is_empty() || (is_path && !program.is_file()) {
             wrong("/command", format!("there is no program {}", program.display()));
         }
@@ -65,6 +68,7 @@ impl Given {
         });
         Start {
             program,
+            folder,
             args: self.args,
             config,
             env: env.collect(),
@@ -72,6 +76,12 @@ impl Given {
             redactor: redactor.clone(),
         }
     }
+}
+
+/// The path from the root on; that of no folder is where we are.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    std::path::absolute(here).unwrap_or_else(|_| here.to_owned())
 }
 
 /// Puts secrets in place of what stands for them.

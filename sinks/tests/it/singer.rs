@@ -161,7 +161,7 @@ async fn an_epoch_is_loaded_whole_and_once() {
 async fn it_gets_its_settings_and_nothing_of_ours() {
     let studio = Studio::new(&format!(
         "cp \"$2\" \"$STUDIO/seen-config\"; stat -c %a \"$2\" > \"$STUDIO/mode\"; echo \"$2\" > \"$STUDIO/place\"; \
-         env > \"$STUDIO/seen-env\"{GOOD}"
+         env > \"$STUDIO/seen-env\"; pwd -P > \"$STUDIO/where\"{GOOD}"
     ));
     let sink = studio.sink(json!({}));
     let staged = stage(&sink, "t1", &[(about("deals"), deals(0..1))]).await.unwrap();
@@ -171,6 +171,8 @@ async fn it_gets_its_settings_and_nothing_of_ours() {
     assert_eq!(studio.read("mode").trim(), "600");
     assert!(!Path::new(studio.read("place").trim()).exists(), "the config goes with the run");
     assert!(!studio.read("seen-env").contains("CARGO"), "{}", studio.read("seen-env"));
+    // Paths in its settings mean the same from wherever we are started.
+    assert_eq!(Path::new(studio.read("where").trim()), studio.path().canonicalize().unwrap());
     let kept = serde_json::to_string(&staged).unwrap();
     assert!(!kept.contains("target-secret"), "the ledger holds no secrets");
 }
