@@ -30,6 +30,7 @@ pub mod telegram;
 pub mod text;
 pub mod token;
 pub mod truth;
+pub mod uploads;
 pub mod vk;
 pub mod whatsapp;
 pub mod words;

@@ -33,6 +33,7 @@ use crate::stats::Stats;
 use crate::telegram::{self, Telegram};
 use crate::text::http_date;
 use crate::truth::Counts;
+use crate::uploads::{self, Uploads};
 use crate::vk::{self, Vk};
 
 const MAX_BODY: usize = 1 << 20;
@@ -96,6 +97,7 @@ pub struct Server {
     pub bitrix24: Bitrix,
     pub direct: Direct,
     pub comagic: Comagic,
+    pub uploads: Uploads,
     pub telegram: Telegram,
     pub vk: Vk,
     pub google: Google,
@@ -125,6 +127,7 @@ impl Server {
             bitrix24: Bitrix::new(options.bitrix24.clone()),
             direct: Direct::new(options.direct.clone()),
             comagic: Comagic::new(options.comagic.clone()),
+            uploads: Uploads::default(),
             telegram: Telegram::new(options.telegram.clone()),
             vk: Vk::new(options.vk.clone()),
             google: Google::new(company.cfg.seed, options.ga4.clone()),
@@ -267,6 +270,16 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Uploads => self.uploads.answer(&uploads::Call {
+                now,
+                counter: self.company.cfg.counter_id,
+                method: &call.method,
+                path: &call.path,
+                query: &call.query,
+                authorization: &call.authorization,
+                content_type: call.header("content-type"),
+                body: &call.body,
+            }),
             Api::Comagic => self.comagic.answer(&comagic::Call {
                 company: &self.company,
                 now,
@@ -319,6 +332,7 @@ impl Server {
             | Api::Direct
             | Api::Telegram
             | Api::Comagic
+            | Api::Uploads
             | Api::Vk
             | Api::Control
             | Api::None => 0,
@@ -386,6 +400,7 @@ pub enum Api {
     Direct,
     Telegram,
     Comagic,
+    Uploads,
     Vk,
     Control,
     None,
@@ -395,6 +410,8 @@ impl Api {
     fn of(path: &str) -> Api {
         if path.starts_with("/api/v4/") || path.starts_with("/oauth2/") {
             Api::Crm
+        } else if Uploads::is_for(path) {
+            Api::Uploads
         } else if path.starts_with("/management/v1/") || path.starts_with("/stat/v1/") {
             Api::Metrika
         } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p)) {
@@ -431,6 +448,7 @@ impl Api {
             Api::Telegram => "telegram",
             Api::Vk => "vk",
             Api::Comagic => "comagic",
+            Api::Uploads => "uploads",
             Api::Google => "google",
             Api::Control => "company",
             Api::None => "nobody",

@@ -10,6 +10,7 @@ mod postgresql;
 mod singer;
 mod singer_modes;
 mod suite;
+mod uploads;
 
 use std::path::Path;
 use std::sync::Arc;
