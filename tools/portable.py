@@ -166,8 +166,8 @@ def bind_segments(db, now):
 
 
 def steps():
-    """(name, file or None for what Rust makes, is_view) in the order of job.rs."""
-    sources = [ROOT / "core" / "attribution" / "src" / name for name in ("job.rs", "metrics.rs")]
+    """(name, file or None for what Rust makes, is_view) in the order they run."""
+    sources = [ROOT / "core" / "attribution" / "src" / name for name in ("facts.rs", "days.rs", "metrics.rs")]
     text = "\n".join(source.read_text() for source in sources)
     pattern = r'step!\(runner, "(\w+)", "([^"]+)"\)|runner\s*\.view\("(\w+)", include_str!\("steps/([^"]+)"\)\)'
     for step, file, view, view_file in re.findall(pattern, text):

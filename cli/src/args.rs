@@ -138,6 +138,9 @@ pub struct RunArgs {
     /// Compute and publish although nothing is new.
     #[arg(long)]
     pub recompute: bool,
+    /// Compute every table anew, and not only what new records can change.
+    #[arg(long)]
+    pub rebuild: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ pub async fn run(args: &RunArgs, output: &Output) -> Outcome {
         window: window(args)?,
         only_sinks: args.sink.clone(),
         recompute: args.recompute,
+        rebuild: args.rebuild,
         stored_only: false,
         dry_run: args.dry_run,
         kind: "manual".to_owned(),

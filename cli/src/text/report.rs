@@ -1,5 +1,6 @@
 //! The run report: rows per stream, complete or not, guarantee per sink, time.
 
+use throughline_attribution::Scope;
 use throughline_engine::run::{Completeness, RunReport, RunStatus, StreamReport};
 
 use super::{grid, instant};
@@ -56,10 +57,22 @@ pub fn run_report(report: &RunReport) -> String {
             if balanced == report.books.len() { paint(GOOD, "balanced") } else { paint(BAD, "NOT balanced") };
         text += &format!("Books {word}: {balanced} of {} checks hold\n", report.books.len());
     }
+    text += &report.attributed.as_ref().map(attributed).unwrap_or_default();
     for error in &report.errors {
         text += &format!("{} {}\n", paint(BAD, "error"), error.message);
     }
     text + &last_line(report)
+}
+
+fn attributed(scope: &Scope) -> String {
+    match scope {
+        Scope::All { because } => format!("Attributed everything: {because}\n"),
+        Scope::Part { differing, records } => {
+            format!(
+                "Attributed {records} records that {differing} new or changed ones touch; the rest stands\n"
+            )
+        }
+    }
 }
 
 fn last_line(report: &RunReport) -> String {

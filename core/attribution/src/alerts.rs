@@ -137,8 +137,8 @@ fn token_notice(platform: &str, days: &BTreeMap<i64, Day>, alerts: &Alerts) -> O
 
 /// Broadcasts to people who had not opted in.
 async fn consent_notice(runner: &Runner<'_>, notices: &mut Vec<Notice>) -> Result<()> {
-    let select = "SELECT platform, min(day_n) AS first_n, sum(recipient) AS recipients, \
-                  sum(recipient - consented) AS without FROM x_person_day GROUP BY platform ORDER BY platform";
+    let select = "SELECT platform, min(day_n) AS first_n, sum(recipients) AS recipients, \
+                  sum(recipients - recipients_consented) AS without FROM x_person_sum GROUP BY platform ORDER BY platform";
     let mut rows = runner.read(select).await?;
     while let Some(batch) = rows.try_next().await? {
         let platforms = texts(&batch, "platform")?;

@@ -25,32 +25,36 @@ pub struct BookCheck {
     pub explanation: String,
 }
 
-/// Sums that hold for the whole run: name and SELECT of one number each.
-const SUMS: &[(&str, &str)] = &[
-    ("c_visits", "count(*) FROM c_visits"),
-    ("visits", "count(*) FROM visits"),
+/// Sums over facts, which add up over groups of persons: name and SELECT of one number each.
+const COUNTED: &[(&str, &str)] = &[
     ("visit_touches", "count(*) FROM touches WHERE visit_id IS NOT NULL"),
     ("visit_kind", "count(*) FROM touches WHERE kind = 'visit'"),
     ("x_touches", "count(*) FROM x_touch_all"),
-    ("touches", "count(*) FROM touches"),
     (
         "c_messages",
         "count(*) FROM (SELECT platform, message_id FROM c_messages \
          UNION SELECT platform, message_id FROM c_message_statuses) AS m",
     ),
-    ("messages", "count(*) FROM messages"),
     ("x_inquiries", "count(DISTINCT inquiry_id) FROM x_message_inquiry"),
-    ("inquiries", "count(*) FROM inquiries"),
-    ("inquiries_by_messenger", "coalesce(sum(inquiries), 0) FROM messenger_daily"),
-    ("c_conversions", "count(*) FROM c_conversions"),
     (
         "x_prepared_conversions",
         "count(*) FROM x_conv_raw AS c JOIN c_conversions AS p ON p.conversion_id = c.conversion_id",
     ),
     ("x_reported", "count(*) FROM x_reported"),
-    ("conversions", "count(*) FROM conversions"),
     ("gross", "coalesce(CAST(round(sum(value_gross) * $unit) AS BIGINT), 0) FROM conversions"),
     ("net", "coalesce(CAST(round(sum(value_net) * $unit) AS BIGINT), 0) FROM conversions"),
+];
+
+/// Sums over what went in and what is published: name and SELECT of one number each.
+const SUMS: &[(&str, &str)] = &[
+    ("c_visits", "count(*) FROM c_visits"),
+    ("visits", "count(*) FROM visits"),
+    ("touches", "count(*) FROM touches"),
+    ("messages", "count(*) FROM messages"),
+    ("inquiries", "count(*) FROM inquiries"),
+    ("inquiries_by_messenger", "coalesce(sum(inquiries), 0) FROM messenger_daily"),
+    ("c_conversions", "count(*) FROM c_conversions"),
+    ("conversions", "count(*) FROM conversions"),
     ("c_cost", "coalesce(sum(cost_minor), 0) FROM c_costs"),
     ("cost_original", "coalesce(sum(cost_original_minor), 0) FROM costs"),
     ("c_clicks", "coalesce(sum(clicks), 0) + coalesce(sum(impressions), 0) FROM c_costs"),
@@ -58,7 +62,7 @@ const SUMS: &[(&str, &str)] = &[
     ("cost", "coalesce(CAST(round(sum(cost) * $unit) AS BIGINT), 0) FROM costs"),
 ];
 
-/// Pairs of [`SUMS`]: name, expected, found, what is compared.
+/// Pairs of these sums: name, expected, found, what is compared.
 const PAIRS: &[(&str, &str, &str, &str)] = &[
     ("visits", "c_visits", "visits", "visits in and out"),
     ("visit_touches", "c_visits", "visit_touches", "every visit is one touch"),
@@ -83,6 +87,19 @@ const BY_CREDIT: &str = "SELECT model, count(*) AS conversions, \
      CAST(round(sum(gross) * $unit) AS BIGINT) AS gross, CAST(round(sum(net) * $unit) AS BIGINT) AS net \
      FROM (SELECT model, conversion_id, sum(credit) AS credit, sum(gross) AS gross, sum(net) AS net \
        FROM attribution GROUP BY model, conversion_id) AS c GROUP BY model";
+const CREDITED: [&str; 4] = ["conversions", "uneven", "gross", "net"];
+
+/// Counts `x_book` (name, amount): the sums over facts, and those of credit as `<model>:<sum>`.
+pub(crate) async fn count(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<()> {
+    let unit = 10_i64.pow(reporting.decimals).to_string();
+    let mut selects = selects(COUNTED.iter().chain(daily::COUNTED));
+    for column in CREDITED {
+        selects.push(format!(
+            "SELECT model || ':{column}' AS name, CAST({column} AS BIGINT) AS amount FROM ({BY_CREDIT}) AS c"
+        ));
+    }
+    runner.step("x_book", &selects.join(" UNION ALL ").replace("$unit", &unit)).await
+}
 
 /// Compares what went in with what came out; an error names every pair that differs.
 pub(crate) async fn check(
@@ -101,10 +118,8 @@ pub(crate) async fn check(
         .map(|(name, expected, found, explanation)| compare(name, sum(expected), sum(found), explanation))
         .collect();
 
-    let credit = by_model(runner, &BY_CREDIT.replace("$unit", &unit)).await?;
     for model in models.iter().map(|m| m.as_str()) {
-        let credited =
-            |column: &str| credit.get(&(model.to_string(), column.to_string())).copied().unwrap_or(0);
+        let credited = |column: &str| sum(&format!("{model}:{column}"));
         for (name, expected, explanation) in [
             ("conversions", sum("conversions"), "conversions, and those that are credited"),
             ("uneven", 0, "conversions whose credit does not sum to 1"),
@@ -134,26 +149,28 @@ pub(crate) async fn check(
     close(checks)
 }
 
-/// All of [`SUMS`] in one query: planning a query costs more than running these.
+/// What was counted of facts, and all of [`SUMS`], in one query: planning a query costs more than running these.
 async fn named_sums(runner: &Runner<'_>, unit: &str) -> Result<HashMap<String, i64>> {
-    let selects: Vec<String> = SUMS
-        .iter()
-        .chain(daily::SUMS)
-        .map(|(name, select)| {
-            // The last FROM at the top: subselects stand in brackets.
-            let (value, from) = top_from(select);
-            format!("SELECT '{name}' AS name, CAST({value} AS BIGINT) AS n FROM {from}")
-        })
-        .collect();
+    let mut selects = selects(SUMS.iter().chain(daily::SUMS));
+    selects.push("SELECT name, amount FROM x_book".into());
     let mut sums = HashMap::new();
     let mut rows = runner.read(&selects.join(" UNION ALL ").replace("$unit", unit)).await?;
     while let Some(batch) = rows.try_next().await? {
-        let (names, values) = (texts(&batch, "name")?, ints(&batch, "n")?);
+        let (names, values) = (texts(&batch, "name")?, ints(&batch, "amount")?);
         for row in 0..batch.num_rows() {
             sums.insert(text_or_empty(names, row).to_string(), values.value(row));
         }
     }
     Ok(sums)
+}
+
+fn selects<'a>(sums: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<String> {
+    sums.map(|(name, select)| {
+        // The last FROM at the top: subselects stand in brackets.
+        let (value, from) = top_from(select);
+        format!("SELECT '{name}' AS name, CAST({value} AS BIGINT) AS amount FROM {from}")
+    })
+    .collect()
 }
 
 /// A SELECT without its first word, parted at the FROM that stands in no brackets.
@@ -227,7 +244,8 @@ mod tests {
 
     #[test]
     fn every_pair_names_sums_that_are_taken() {
-        let known = |name: &str| SUMS.iter().chain(daily::SUMS).filter(|(n, _)| *n == name).count() == 1;
+        let all: Vec<_> = SUMS.iter().chain(daily::SUMS).chain(COUNTED).chain(daily::COUNTED).collect();
+        let known = |name: &str| all.iter().filter(|(n, _)| *n == name).count() == 1;
         for (name, expected, found, _) in PAIRS.iter().chain(daily::PAIRS) {
             assert!(known(expected) && known(found), "{name}");
         }

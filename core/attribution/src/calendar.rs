@@ -17,9 +17,8 @@ use crate::tables::OutputSpec;
 const LONGEST: i64 = 40_000;
 
 const DAYS: &str = "SELECT DISTINCT day_n FROM (\
-     SELECT day_n FROM x_touch UNION ALL SELECT day_n FROM x_inquiry_n UNION ALL SELECT day_n FROM x_reported \
-     UNION ALL SELECT day_n FROM x_cost UNION ALL SELECT day_n FROM x_messenger_key UNION ALL SELECT day_n FROM x_quality \
-     UNION ALL SELECT day_n FROM x_consent) AS d \
+     SELECT day_n FROM x_day_seen WHERE what <> 'sale' UNION ALL SELECT day_n FROM x_cost \
+     UNION ALL SELECT day_n FROM x_messenger_key UNION ALL SELECT day_n FROM x_quality) AS d \
      WHERE day_n IS NOT NULL ORDER BY day_n";
 
 pub(crate) async fn write(runner: &mut Runner<'_>, spec: &OutputSpec, money_scale: i8) -> Result<Written> {

@@ -51,6 +51,15 @@ pub(crate) async fn bind_views(
     Ok(())
 }
 
+/// Binds `c_<table>` over every `<prefix>_<table>` as it is.
+pub(crate) async fn bind_views_of(runner: &Runner<'_>, prefix: &str) -> Result<()> {
+    for table in TABLES {
+        let from = format!("{prefix}_{}", table.name);
+        runner.view(&format!("c_{}", table.name), &view_select(table, &from)).await?;
+    }
+    Ok(())
+}
+
 /// Tables that hold a key twice, found in one query: planning many costs more than running them.
 async fn tables_with_repeats(runner: &Runner<'_>, may_repeat: &[&str]) -> Result<Vec<String>> {
     let selects: Vec<String> = TABLES

@@ -53,14 +53,14 @@ pub(crate) async fn campaign_costs(runner: &mut Runner<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Everything that is counted by day, person, test or cohort.
-pub(crate) async fn days(
+/// Everything that is counted of facts by day, person, test or cohort.
+pub(crate) async fn sums(
     runner: &mut Runner<'_>,
     settings: &Settings,
     units_per_one: i64,
     now_us: i64,
 ) -> Result<()> {
-    // Read once each, by dim_person: written nowhere.
+    // Read once each: written nowhere.
     runner.view("x_person_fact", include_str!("steps/89_person_facts.sql")).await?;
     runner.view("x_person_segment", &segments::select(&settings.segments, units_per_one, now_us)).await?;
     runner.view("x_target", include_str!("steps/92_targets.sql")).await?;
@@ -68,16 +68,34 @@ pub(crate) async fn days(
     step!(runner, "x_message_day", "92_message_days.sql");
     step!(runner, "x_inquiry_day", "92_inquiry_days.sql");
     step!(runner, "x_response_day", "92_response_days.sql");
+    step!(runner, "x_answer_time", "92_answer_times.sql");
     step!(runner, "x_optout_day", "92_optout_days.sql");
-    step!(runner, "x_person_day", "92_person_days.sql");
-    step!(runner, "x_messenger_key", "92_messenger_keys.sql");
+    runner.view("x_person_day", include_str!("steps/92_person_days.sql")).await?;
+    step!(runner, "x_person_sum", "92_person_sums.sql");
     step!(runner, "x_visit_slice", "93_visit_slices.sql");
-    step!(runner, "x_operator_fact", "94_operator_facts.sql");
+    step!(runner, "x_page_seen", "93_pages_seen.sql");
+    step!(runner, "x_walk_cell", "93_walk_cells.sql");
+    step!(runner, "x_operator_cell", "94_operator_cells.sql");
+    step!(runner, "x_operator_hour", "94_operator_hours.sql");
+    step!(runner, "x_operator_seen", "94_operators_seen.sql");
     step!(runner, "x_ab_count", "95_ab_counts.sql");
-    ab::bind(runner, settings.ab_metric).await?;
+    step!(runner, "x_day_seen", "95_days_seen.sql");
     periods::bind(runner, settings.cohort_period, now_us).await?;
     step!(runner, "x_person_period", "96_person_periods.sql");
-    step!(runner, "x_person_buy", "96_person_buys.sql");
+    runner.view("x_person_buy", include_str!("steps/96_person_buys.sql")).await?;
+    step!(runner, "x_cohort_cell", "96_cohort_cells.sql");
+    step!(runner, "x_buy_cell", "96_buy_cells.sql");
+    step!(runner, "x_quality_cell", "97_quality_cells.sql");
+    Ok(())
+}
+
+/// What daily tables need beyond the sums of facts.
+pub(crate) async fn days(runner: &mut Runner<'_>, settings: &Settings, now_us: i64) -> Result<()> {
+    step!(runner, "x_messenger_key", "92_messenger_keys.sql");
+    step!(runner, "x_percentile", "92_percentiles.sql");
+    step!(runner, "x_operator_fact", "94_operator_facts.sql");
+    ab::bind(runner, settings.ab_metric).await?;
+    periods::bind(runner, settings.cohort_period, now_us).await?;
     step!(runner, "x_quality", "97_quality.sql");
     Ok(())
 }

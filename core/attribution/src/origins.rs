@@ -21,10 +21,28 @@ pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// Binds `x_origin` (origin, channel_n) and `x_channel`.
 pub(crate) async fn bind_channels(runner: &mut Runner<'_>, settings: &Settings) -> Result<Channels> {
+    let named = "SELECT DISTINCT channel FROM x_touch_all WHERE channel IS NOT NULL ORDER BY channel";
+    let channels = all_channels(runner, settings, named).await?;
+    let origins = "SELECT origin FROM x_touch_all UNION SELECT origin FROM x_cost_raw";
+    bind_origins(runner, &channels, origins).await?;
+    bind_list(runner, &channels, settings).await?;
+    Ok(channels)
+}
+
+/// The same, and `x_campaign`, over the sums of all touches instead of the touches.
+pub(crate) async fn bind_of_sums(runner: &mut Runner<'_>, settings: &Settings) -> Result<()> {
+    let named = "SELECT channel FROM state_channels ORDER BY channel";
+    let channels = all_channels(runner, settings, named).await?;
+    bind_origins(runner, &channels, "SELECT DISTINCT origin FROM x_cost_raw").await?;
+    bind_list(runner, &channels, settings).await?;
+    let texts = "SELECT campaign_text FROM state_campaigns UNION SELECT campaign_text FROM x_cost_raw";
+    bind_campaign_texts(runner, texts).await
+}
+
+/// Those of the rules, and those that prepared touches and paths name.
+async fn all_channels(runner: &Runner<'_>, settings: &Settings, named: &str) -> Result<Channels> {
     let mut channels = Channels::new(&settings.channels, settings.builtin_channels);
-    let mut rows = runner
-        .read("SELECT DISTINCT channel FROM x_touch_all WHERE channel IS NOT NULL ORDER BY channel")
-        .await?;
+    let mut rows = runner.read(named).await?;
     while let Some(batch) = rows.try_next().await? {
         for channel in texts(&batch, "channel")?.iter().flatten() {
             channels.add(channel, "prepared", false);
@@ -33,13 +51,16 @@ pub(crate) async fn bind_channels(runner: &mut Runner<'_>, settings: &Settings) 
     for channel in journeys::channel_names(runner).await? {
         channels.add(&channel, "prepared", false);
     }
+    Ok(channels)
+}
 
+async fn bind_origins(runner: &mut Runner<'_>, channels: &Channels, select: &str) -> Result<()> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("origin", DataType::Utf8, false),
         Field::new("channel_n", DataType::Int64, false),
     ]));
     let mut table = HostTable::create(&runner.folder("x_origin"), schema)?;
-    let mut rows = runner.read("SELECT origin FROM x_touch_all UNION SELECT origin FROM x_cost_raw").await?;
+    let mut rows = runner.read(select).await?;
     while let Some(batch) = rows.try_next().await? {
         let origins = texts(&batch, "origin")?;
         let numbers: Int64Array = (0..origins.len())
@@ -48,9 +69,7 @@ pub(crate) async fn bind_channels(runner: &mut Runner<'_>, settings: &Settings) 
         table.write(vec![Arc::new(origins.clone()), Arc::new(numbers)])?;
     }
     let written = table.finish()?;
-    runner.bind("x_origin", &written.table()).await?;
-    bind_list(runner, &channels, settings).await?;
-    Ok(channels)
+    runner.bind("x_origin", &written.table()).await
 }
 
 /// Costs are asked about as the visits they pay for.
@@ -105,6 +124,14 @@ const CAMPAIGN_FIELDS: [&str; 10] = [
 /// Binds `x_campaign`: every combination of campaign words with a number and a key that stays the same
 /// from run to run.
 pub(crate) async fn bind_campaigns(runner: &mut Runner<'_>) -> Result<()> {
+    bind_campaign_texts(
+        runner,
+        "SELECT campaign_text FROM x_touch_all UNION SELECT campaign_text FROM x_cost_raw",
+    )
+    .await
+}
+
+async fn bind_campaign_texts(runner: &mut Runner<'_>, select: &str) -> Result<()> {
     let mut fields = vec![
         Field::new("campaign_n", DataType::Int64, false),
         Field::new("campaign_key", DataType::Utf8, false),
@@ -112,7 +139,6 @@ pub(crate) async fn bind_campaigns(runner: &mut Runner<'_>) -> Result<()> {
     ];
     fields.extend(CAMPAIGN_FIELDS.map(|name| Field::new(name, DataType::Utf8, true)));
     let mut table = HostTable::create(&runner.folder("x_campaign"), Arc::new(Schema::new(fields)))?;
-    let select = "SELECT campaign_text FROM x_touch_all UNION SELECT campaign_text FROM x_cost_raw";
     let mut rows = runner.read(select).await?;
     let mut number = 0_i64;
     while let Some(batch) = rows.try_next().await? {

@@ -74,7 +74,7 @@ async fn bounds(runner: &Runner<'_>, now_us: i64) -> Result<Option<(i64, i64)>> 
     let today = now_us.div_euclid(86_400_000_000);
     let mut found = None;
     let select = "SELECT count(*) AS n, coalesce(min(day_n), 0) AS first_n, coalesce(max(day_n), 0) AS last_n FROM (\
-         SELECT day_n FROM x_inquiry_n UNION ALL SELECT day_n FROM x_conv WHERE type = 'won') AS d";
+         SELECT day_n FROM x_day_seen WHERE what IN ('inquiry', 'sale')) AS d";
     let mut rows = runner.read(select).await?;
     while let Some(batch) = rows.try_next().await? {
         let (n, first, last) = (ints(&batch, "n")?, ints(&batch, "first_n")?, ints(&batch, "last_n")?);

@@ -45,10 +45,15 @@ impl<'a> Runner<'a> {
 
     /// Runs a step and binds its result under `name`, for the steps that follow.
     pub async fn step(&mut self, name: &str, select: &str) -> Result<()> {
+        let held = self.hold(name, select).await?;
+        self.engine.bind(name, &held).await
+    }
+
+    /// Runs a step without binding what it gives.
+    pub async fn hold(&mut self, name: &str, select: &str) -> Result<TableRef> {
         self.begin(name)?;
         let folder = self.folder(name);
-        let held = self.engine.hold(name, select, &self.params, &folder).await?;
-        self.engine.bind(name, &held).await
+        self.engine.hold(name, select, &self.params, &folder).await
     }
 
     /// The same for a table that stays.

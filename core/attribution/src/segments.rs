@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tables::OutputSpec;
+
 /// One segment and who belongs to it. All conditions given must hold; none takes everybody left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -113,6 +115,42 @@ impl SegmentRule {
 
 /// `x_person_fact` with the segment of each person: the rules as one CASE, in their order.
 pub(crate) fn select(rules: &[SegmentRule], units: i64, now_us: i64) -> String {
+    let case = case(rules, units, now_us);
+    format!(
+        "SELECT person, first_us, last_us, region, {case} AS segment, consent_state, consent_us, n_inquiries, n_sales, \
+         ltv_minor FROM x_person_fact"
+    )
+}
+
+/// Rows of an earlier `dim_person`, bound as `table`, whose segment is another one by now, with the new one.
+pub(crate) fn changed(
+    table: &str,
+    rules: &[SegmentRule],
+    decimals: u32,
+    now_us: i64,
+    spec: &OutputSpec,
+) -> String {
+    let case = case(rules, 10_i64.pow(decimals), now_us);
+    let columns: Vec<String> = spec
+        .columns
+        .iter()
+        .map(|c| match c.name {
+            "segment" => "arrow_cast(s.segment_now, 'Utf8') AS segment".to_string(),
+            name => format!("s.\"{name}\""),
+        })
+        .collect();
+    let units = 10_i64.pow(decimals);
+    format!(
+        "SELECT {} FROM (SELECT f.*, {case} AS segment_now FROM (SELECT t.*, \
+         arrow_cast(arrow_cast(t.last_seen, 'Timestamp(Microsecond, Some(\"UTC\"))'), 'Int64') AS last_us, \
+         CAST(round(t.ltv * {units}) AS BIGINT) AS ltv_minor FROM {table} AS t) AS f) AS s \
+         WHERE coalesce(s.segment_now, '') <> coalesce(s.segment, '')",
+        columns.join(", ")
+    )
+}
+
+/// The segment by the rules, over the columns of `x_person_fact`.
+fn case(rules: &[SegmentRule], units: i64, now_us: i64) -> String {
     let own;
     let rules = if rules.is_empty() {
         own = default_rules();
@@ -126,10 +164,7 @@ pub(crate) fn select(rules: &[SegmentRule], units: i64, now_us: i64) -> String {
             write!(case, " WHEN {} THEN '{}'", rule.condition(units, now_us), rule.name.replace('\'', "''"));
     }
     case.push_str(" END");
-    format!(
-        "SELECT person, first_us, last_us, region, {case} AS segment, consent_state, consent_us, n_inquiries, n_sales, \
-         ltv_minor FROM x_person_fact"
-    )
+    case
 }
 
 #[cfg(test)]

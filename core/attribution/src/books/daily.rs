@@ -1,5 +1,32 @@
 //! The books of the daily tables: every slice of a fact, `(none)` included, sums to the fact.
 
+/// Sums as in [`super::COUNTED`].
+pub(super) const COUNTED: &[(&str, &str)] = &[
+    ("sales", "count(*) FROM conversions WHERE type = 'won'"),
+    ("turns", "count(*) FROM x_response"),
+    ("sent", "count(*) FROM messages WHERE direction = 'out' AND NOT is_event AND sender_kind <> 'system'"),
+    (
+        "delivered",
+        "count(delivered_at) FROM messages WHERE direction = 'out' AND NOT is_event AND sender_kind <> 'system'",
+    ),
+    (
+        "consents_in",
+        "(SELECT count(*) FROM c_consents) + (SELECT count(*) FROM x_message WHERE counts = 1 \
+         AND (is_unsubscribe = 1 OR is_subscribe = 1)) FROM (SELECT 1 AS one) AS o",
+    ),
+    ("inquirers", "count(DISTINCT person_id) FROM inquiries"),
+    ("walks", "count(*) FROM x_walk"),
+    (
+        "tested",
+        "count(*) FROM (SELECT coalesce(ab_test, template_id, '(none)') AS test, ab_variant, platform, \
+         coalesce(user_value, conversation_id) AS u FROM x_message WHERE direction = 'out' AND counts = 1 \
+         AND ab_variant IS NOT NULL AND failed_us IS NULL \
+         GROUP BY coalesce(ab_test, template_id, '(none)'), ab_variant, platform, coalesce(user_value, conversation_id)) AS t",
+    ),
+    ("goods", "coalesce(sum(goods_minor), 0) FROM x_extra"),
+    ("potential", "coalesce(sum(potential_minor), 0) FROM x_extra"),
+];
+
 /// Sums as in [`super::SUMS`].
 pub(super) const SUMS: &[(&str, &str)] = &[
     ("visits_by_page", "coalesce(sum(visits), 0) FROM page_daily"),
@@ -10,35 +37,14 @@ pub(super) const SUMS: &[(&str, &str)] = &[
     ("inquiries_by_region", "coalesce(sum(inquiries), 0) FROM region_daily"),
     ("inquiries_by_operator", "coalesce(sum(inquiries), 0) FROM operator_daily"),
     ("net_by_operator", "coalesce(CAST(round(sum(net) * $unit) AS BIGINT), 0) FROM operator_daily"),
-    ("sales", "count(*) FROM conversions WHERE type = 'won'"),
     ("sales_by_operator", "coalesce(sum(sales), 0) FROM operator_daily"),
-    ("turns", "count(*) FROM x_response"),
     ("turns_by_messenger", "coalesce(sum(turns), 0) FROM messenger_daily"),
-    ("sent", "count(*) FROM messages WHERE direction = 'out' AND NOT is_event AND sender_kind <> 'system'"),
     ("sent_by_messenger", "coalesce(sum(sent), 0) FROM messenger_daily"),
-    (
-        "delivered",
-        "count(delivered_at) FROM messages WHERE direction = 'out' AND NOT is_event AND sender_kind <> 'system'",
-    ),
     ("delivered_by_messenger", "coalesce(sum(delivered), 0) FROM messenger_daily"),
-    (
-        "consents_in",
-        "(SELECT count(*) FROM c_consents) + (SELECT count(*) FROM x_message WHERE counts = 1 \
-         AND (is_unsubscribe = 1 OR is_subscribe = 1)) FROM (SELECT 1 AS one) AS o",
-    ),
     ("consents", "count(*) FROM consents"),
-    ("inquirers", "count(DISTINCT person_id) FROM inquiries"),
     ("cohorts", "coalesce(sum(persons), 0) FROM cohort_retention WHERE age = 0"),
     ("cohorts_returned", "coalesce(sum(returned), 0) FROM cohort_retention WHERE age = 0"),
-    ("walks", "count(*) FROM x_walk"),
     ("walks_by_step", "coalesce(sum(passed) + sum(dropped), 0) FROM funnel_steps"),
-    (
-        "tested",
-        "count(*) FROM (SELECT coalesce(ab_test, template_id, '(none)') AS test, ab_variant, platform, \
-         coalesce(user_value, conversation_id) AS u FROM x_message WHERE direction = 'out' AND counts = 1 \
-         AND ab_variant IS NOT NULL AND failed_us IS NULL \
-         GROUP BY coalesce(ab_test, template_id, '(none)'), ab_variant, platform, coalesce(user_value, conversation_id)) AS t",
-    ),
     ("tested_by_variant", "coalesce(sum(recipients), 0) FROM ab_results"),
     ("rows_of_visits", "coalesce(sum(\"rows\"), 0) FROM data_quality_daily WHERE source = 'visits'"),
     ("rows_of_messages", "coalesce(sum(\"rows\"), 0) FROM data_quality_daily WHERE source LIKE 'messages:%'"),
@@ -61,8 +67,6 @@ pub(super) const SUMS: &[(&str, &str)] = &[
         "unmatched_by_day",
         "coalesce(CAST(round(sum(unmatched_cost) * $unit) AS BIGINT), 0) FROM data_quality_daily",
     ),
-    ("goods", "coalesce(sum(goods_minor), 0) FROM x_extra"),
-    ("potential", "coalesce(sum(potential_minor), 0) FROM x_extra"),
     ("impressions", "coalesce(sum(impressions), 0) FROM costs"),
     ("clicks_alone", "coalesce(sum(clicks), 0) FROM costs"),
 ];

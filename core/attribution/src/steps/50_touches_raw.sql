@@ -60,8 +60,7 @@ FROM (
     END AS touch_us
   FROM x_message AS m
   JOIN x_message_person AS p ON p.platform = m.platform AND p.message_id = m.message_id
-  LEFT JOIN (SELECT DISTINCT platform FROM x_status WHERE delivered_us IS NOT NULL) AS r
-    ON r.platform = m.platform
+  LEFT JOIN x_delivering AS r ON r.platform = m.platform
   WHERE m.sender_kind = 'broadcast' AND m.direction = 'out' AND m.counts = 1 AND m.failed_us IS NULL
     AND $broadcast_touches <> 'none'
 ) AS m

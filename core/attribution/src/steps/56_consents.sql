@@ -19,4 +19,4 @@ FROM (
   JOIN x_message_person AS p ON p.platform = m.platform AND p.message_id = m.message_id
   WHERE m.counts = 1 AND (m.is_unsubscribe = 1 OR m.is_subscribe = 1)
 ) AS e
-LEFT JOIN (SELECT DISTINCT platform FROM x_message) AS m ON m.platform = e.platform
+LEFT JOIN x_messenger AS m ON m.platform = e.platform

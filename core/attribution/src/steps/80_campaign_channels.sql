@@ -1,5 +1,4 @@
--- Through which channel a campaign's touches came; a campaign may have come through several.
-SELECT campaign_n, channel_n, count(*) AS touches
-FROM x_touch
-WHERE campaign_n IS NOT NULL
+-- Through which channel a campaign's touches came.
+SELECT campaign_n, channel_n, CAST(sum(touches) AS BIGINT) AS touches
+FROM x_campaign_cell
 GROUP BY campaign_n, channel_n

@@ -22,6 +22,5 @@ FROM (
   LEFT JOIN x_reply AS a ON a.platform = m.platform AND a.message_id = m.message_id
   WHERE m.direction = 'out' AND m.counts = 1
 ) AS m
--- Platforms that report reads at all: Telegram bots do not.
-LEFT JOIN (SELECT DISTINCT platform FROM x_status WHERE read_us IS NOT NULL) AS r ON r.platform = m.platform
+LEFT JOIN x_reading AS r ON r.platform = m.platform
 GROUP BY m.day_n, m.platform, m.business_number

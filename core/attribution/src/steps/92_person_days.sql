@@ -34,7 +34,7 @@ FROM (
       FROM x_message AS m
       JOIN x_message_person AS p ON p.platform = m.platform AND p.message_id = m.message_id
       LEFT JOIN x_broadcast_consent AS c ON c.platform = m.platform AND c.message_id = m.message_id
-      LEFT JOIN (SELECT DISTINCT platform FROM x_status WHERE delivered_us IS NOT NULL) AS d ON d.platform = m.platform
+      LEFT JOIN x_delivering AS d ON d.platform = m.platform
       WHERE m.direction = 'out' AND m.counts = 1
       UNION ALL
       SELECT day_n, platform, business_number, person, 0 AS recipient, 1 AS consented, 0 AS delivered, 0 AS clicked,

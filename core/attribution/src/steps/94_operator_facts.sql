@@ -1,59 +1,25 @@
--- What operators did by day and messenger. An inquiry counts with who answered it first, else with who owns
--- its deal; a turn with who answered it; a sale with who owns the deal, in the messenger it grew from.
+-- The same with the messages operators sent and the hours in which they did.
 SELECT day_n, operator_id, platform,
   CAST(sum(inquiries) AS BIGINT) AS inquiries, CAST(sum(answered) AS BIGINT) AS answered, CAST(sum(missed) AS BIGINT) AS missed,
   CAST(sum(transferred) AS BIGINT) AS transferred, CAST(sum(csat_sum) AS BIGINT) AS csat_sum, CAST(sum(csat_n) AS BIGINT) AS csat_n,
   CAST(sum(turns) AS BIGINT) AS turns, CAST(sum(response_s) AS BIGINT) AS response_s,
-  CAST(sum(response_open_s) AS BIGINT) AS response_open_s,
+  CASE WHEN sum(turns_open) > 0 THEN CAST(sum(response_open_s) AS BIGINT) END AS response_open_s,
   CAST(sum(messages) AS BIGINT) AS messages, CAST(sum(hours) AS BIGINT) AS hours,
   CAST(sum(sales) AS BIGINT) AS sales, CAST(sum(net_minor) AS BIGINT) AS net_minor
 FROM (
-  SELECT q.day_n, coalesce(q.operator_id, d.operator_id, '(none)') AS operator_id, q.platform,
-    count(*) AS inquiries, sum(CASE WHEN q.answer_s IS NULL THEN 0 ELSE 1 END) AS answered, sum(q.missed) AS missed,
-    sum(q.transferred) AS transferred, coalesce(sum(q.csat), 0) AS csat_sum,
-    sum(CASE WHEN q.csat IS NULL THEN 0 ELSE 1 END) AS csat_n, 0 AS turns, 0 AS response_s,
-    CAST(NULL AS BIGINT) AS response_open_s, 0 AS messages, 0 AS hours, 0 AS sales, CAST(0 AS BIGINT) AS net_minor
-  FROM x_inquiry_n AS q
-  LEFT JOIN x_inquiry_deal AS d ON d.inquiry_id = q.inquiry_id
-  GROUP BY q.day_n, coalesce(q.operator_id, d.operator_id, '(none)'), q.platform
+  SELECT day_n, operator_id, platform, inquiries, answered, missed, transferred, csat_sum, csat_n, turns, response_s,
+    turns_open, response_open_s, CAST(0 AS BIGINT) AS messages, CAST(0 AS BIGINT) AS hours, sales, net_minor
+  FROM x_operator_cell
   UNION ALL
-  SELECT q.day_n, coalesce(r.operator_id, '(none)') AS operator_id, q.platform,
-    0 AS inquiries, 0 AS answered, 0 AS missed, 0 AS transferred, 0 AS csat_sum, 0 AS csat_n,
-    count(*) AS turns, sum(r.response_s) AS response_s, sum(r.response_open_s) AS response_open_s,
-    0 AS messages, 0 AS hours, 0 AS sales, CAST(0 AS BIGINT) AS net_minor
-  FROM x_response AS r
-  JOIN x_inquiry_n AS q ON q.inquiry_id = r.inquiry_id
-  WHERE r.sender_kind = 'operator'
-  GROUP BY q.day_n, coalesce(r.operator_id, '(none)'), q.platform
-  UNION ALL
-  SELECT day_n, operator_id, platform,
-    0 AS inquiries, 0 AS answered, 0 AS missed, 0 AS transferred, 0 AS csat_sum, 0 AS csat_n,
-    0 AS turns, 0 AS response_s, CAST(NULL AS BIGINT) AS response_open_s,
-    sum(messages) AS messages, count(*) AS hours, 0 AS sales, CAST(0 AS BIGINT) AS net_minor
+  SELECT day_n, operator_id, platform, 0 AS inquiries, 0 AS answered, 0 AS missed, 0 AS transferred, 0 AS csat_sum,
+    0 AS csat_n, 0 AS turns, 0 AS response_s, 0 AS turns_open, 0 AS response_open_s,
+    CAST(sum(messages) AS BIGINT) AS messages, CAST(count(*) AS BIGINT) AS hours, 0 AS sales, 0 AS net_minor
   FROM (
-    SELECT
-      CAST(round(CAST(m.sent_us - ((m.sent_us % 86400000000) + 86400000000) % 86400000000 AS DOUBLE)
-    / CAST(86400000000 AS DOUBLE)) AS BIGINT) AS day_n,
-      m.sent_us - ((m.sent_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
-      coalesce(m.operator_id, '(none)') AS operator_id, m.platform, count(*) AS messages
-    FROM x_message AS m
-    WHERE m.direction = 'out' AND m.counts = 1 AND m.sender_kind = 'operator'
-    GROUP BY
-      CAST(round(CAST(m.sent_us - ((m.sent_us % 86400000000) + 86400000000) % 86400000000 AS DOUBLE)
-    / CAST(86400000000 AS DOUBLE)) AS BIGINT),
-      m.sent_us - ((m.sent_us % 3600000000) + 3600000000) % 3600000000,
-      coalesce(m.operator_id, '(none)'), m.platform
+    SELECT operator_id, platform, messages,
+      CAST(round(CAST(hour_us - ((hour_us % 86400000000) + 86400000000) % 86400000000 AS DOUBLE)
+    / CAST(86400000000 AS DOUBLE)) AS BIGINT) AS day_n
+    FROM x_operator_hour
   ) AS h
   GROUP BY day_n, operator_id, platform
-  UNION ALL
-  SELECT c.day_n, coalesce(c.operator_id, '(none)') AS operator_id, coalesce(q.platform, '(none)') AS platform,
-    0 AS inquiries, 0 AS answered, 0 AS missed, 0 AS transferred, 0 AS csat_sum, 0 AS csat_n,
-    0 AS turns, 0 AS response_s, CAST(NULL AS BIGINT) AS response_open_s, 0 AS messages, 0 AS hours,
-    sum(CASE WHEN c.type = 'won' THEN 1 ELSE 0 END) AS sales, sum(c.net_minor) AS net_minor
-  FROM x_reported AS c
-  LEFT JOIN x_deal_inquiry AS i ON i.deal_id = c.deal_id
-  LEFT JOIN x_inquiry AS q ON q.inquiry_id = i.inquiry_id
-  WHERE c.type <> 'lead' AND c.type <> 'qualified'
-  GROUP BY c.day_n, coalesce(c.operator_id, '(none)'), coalesce(q.platform, '(none)')
 ) AS u
 GROUP BY day_n, operator_id, platform

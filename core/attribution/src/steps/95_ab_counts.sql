@@ -18,7 +18,7 @@ FROM (
     FROM x_message AS m
     JOIN x_message_person AS p ON p.platform = m.platform AND p.message_id = m.message_id
     LEFT JOIN x_reply AS a ON a.platform = m.platform AND a.message_id = m.message_id
-    LEFT JOIN (SELECT DISTINCT platform FROM x_status WHERE delivered_us IS NOT NULL) AS d ON d.platform = m.platform
+    LEFT JOIN x_delivering AS d ON d.platform = m.platform
     WHERE m.direction = 'out' AND m.counts = 1 AND m.ab_variant IS NOT NULL AND m.failed_us IS NULL
     GROUP BY coalesce(m.ab_test, m.template_id, '(none)'), m.ab_variant, m.platform,
       coalesce(m.user_value, m.conversation_id)

@@ -1,14 +1,3 @@
 SELECT page_key, max(host) AS host, max(path) AS path, min(title) AS title
-FROM (
-  SELECT page_host || page_path AS page_key, page_host AS host, page_path AS path, CAST(NULL AS VARCHAR) AS title
-  FROM c_visits
-  UNION ALL
-  SELECT page_host || page_path AS page_key, page_host AS host, page_path AS path, title
-  FROM c_hits
-  WHERE kind = 'page'
-  UNION ALL
-  SELECT page_host || page_path AS page_key, page_host AS host, page_path AS path, CAST(NULL AS VARCHAR) AS title
-  FROM c_touches
-) AS p
-WHERE page_key IS NOT NULL
+FROM x_page_seen
 GROUP BY page_key

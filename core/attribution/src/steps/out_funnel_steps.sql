@@ -1,9 +1,4 @@
-SELECT scenario, step, day_n AS date, max(step_no) AS step_no, count(*) AS entered, sum(passed) AS passed,
-  count(*) - sum(passed) AS dropped, sum(escalated) AS escalated, sum(fallbacks) AS fallbacks
-FROM (
-  SELECT scenario, step, step_no, passed, escalated, fallbacks,
-    CAST(round(CAST(entered_us - ((entered_us % 86400000000) + 86400000000) % 86400000000 AS DOUBLE)
-    / CAST(86400000000 AS DOUBLE)) AS BIGINT) AS day_n
-  FROM x_walk
-) AS w
+SELECT scenario, step, day_n AS date, max(step_no) AS step_no, sum(entered) AS entered, sum(passed) AS passed,
+  sum(entered) - sum(passed) AS dropped, sum(escalated) AS escalated, sum(fallbacks) AS fallbacks
+FROM x_walk_cell
 GROUP BY scenario, step, day_n

@@ -49,12 +49,15 @@ FROM (
     coalesce(m.broadcasts_delivered, 0) AS broadcasts_delivered, coalesce(m.replied, 0) AS replied,
     coalesce(q.inquiries, 0) AS inquiries, coalesce(q.is_new, 0) AS is_new, coalesce(q.missed, 0) AS missed,
     coalesce(q.answered, 0) AS answered, coalesce(q.first_response_s, 0) AS first_response_s,
-    q.first_response_open_s, q.p50 AS p50_first_response_s, q.p90 AS p90_first_response_s,
-    q.p50_open AS p50_first_response_open_s, q.p90_open AS p90_first_response_open_s,
+    CASE WHEN q.answered_open > 0 THEN q.first_response_open_s END AS first_response_open_s,
+    w.p50_first AS p50_first_response_s, w.p90_first AS p90_first_response_s,
+    w.p50_first_open AS p50_first_response_open_s, w.p90_first_open AS p90_first_response_open_s,
     coalesce(q.operator_answered, 0) AS operator_answered,
     coalesce(q.first_operator_response_s, 0) AS first_operator_response_s,
-    coalesce(t.turns, 0) AS turns, coalesce(t.response_s, 0) AS response_s, t.response_open_s,
-    t.p50 AS p50_response_s, t.p90 AS p90_response_s, t.p50_open AS p50_response_open_s, t.p90_open AS p90_response_open_s,
+    coalesce(t.turns, 0) AS turns, coalesce(t.response_s, 0) AS response_s,
+    CASE WHEN t.turns_open > 0 THEN t.response_open_s END AS response_open_s,
+    w.p50_turn AS p50_response_s, w.p90_turn AS p90_response_s, w.p50_turn_open AS p50_response_open_s,
+    w.p90_turn_open AS p90_response_open_s,
     coalesce(q.csat_sum, 0) AS csat_sum, coalesce(q.csat_n, 0) AS csat_n, coalesce(q.csat_good, 0) AS csat_good,
     coalesce(q.feedback, 0) AS feedback, coalesce(o.unsubscribes, 0) AS unsubscribes,
     coalesce(q.with_bot, 0) AS with_bot, coalesce(q.contained, 0) AS contained, coalesce(q.escalated, 0) AS escalated,
@@ -68,13 +71,6 @@ FROM (
   LEFT JOIN x_inquiry_day AS q ON q.day_n = k.day_n AND q.platform = k.platform AND q.business_number = k.business_number
   LEFT JOIN x_response_day AS t ON t.day_n = k.day_n AND t.platform = k.platform AND t.business_number = k.business_number
   LEFT JOIN x_optout_day AS o ON o.day_n = k.day_n AND o.platform = k.platform AND o.business_number = k.business_number
-  LEFT JOIN (
-    SELECT day_n, platform, business_number,
-      sum(delivered) AS delivered_persons, sum(delivered * clicked) AS clicked_persons,
-      sum(reached) AS messaged_persons, sum(reached_converted) AS messaged_converted,
-      sum(inquired) AS inquiring_persons, sum(inquired_converted) AS inquiring_converted,
-      sum(recipient) AS recipients, sum(consented) AS recipients_consented
-    FROM x_person_day
-    GROUP BY day_n, platform, business_number
-  ) AS p ON p.day_n = k.day_n AND p.platform = k.platform AND p.business_number = k.business_number
+  LEFT JOIN x_percentile AS w ON w.day_n = k.day_n AND w.platform = k.platform AND w.business_number = k.business_number
+  LEFT JOIN x_person_sum AS p ON p.day_n = k.day_n AND p.platform = k.platform AND p.business_number = k.business_number
 ) AS f

@@ -10,6 +10,7 @@ mod documents;
 mod explain;
 mod fixtures;
 mod identity;
+mod incremental;
 mod journeys;
 mod learned;
 mod merges;

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use arrow::json::ReaderBuilder;
 use futures::TryStreamExt;
 use serde_json::Value;
-use throughline_attribution::{Job, Outcome, Previous, Progress, Settings, run};
+use throughline_attribution::{Before, Job, Outcome, Previous, Progress, Settings, run};
 use throughline_core::Error;
 use throughline_core::canonical::{TABLES, table};
 use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
@@ -24,6 +24,8 @@ pub struct World {
     pub tables: BTreeMap<&'static str, Vec<Value>>,
     pub now_us: Option<i64>,
     pub previous: Previous,
+    /// What an epoch before left.
+    pub before: Option<Before>,
 }
 
 impl World {
@@ -49,21 +51,27 @@ impl World {
     pub async fn try_run_with(&self, progress: Option<&Progress<'_>>) -> Result<Done, Error> {
         let dir = tempfile::tempdir().unwrap();
         let engine = engine(dir.path());
+        let mut canonical = BTreeMap::new();
         for spec in TABLES {
             let rows = self.tables.get(spec.name).map_or(&[][..], Vec::as_slice);
-            engine.bind(&format!("in_{}", spec.name), &rows_of(spec.name, rows)).await?;
+            let rows = rows_of(spec.name, rows);
+            engine.bind(&format!("in_{}", spec.name), &rows).await?;
+            canonical.insert(spec.name, rows);
         }
+        let all: Vec<&str> = TABLES.iter().map(|t| t.name).collect();
         let job = Job {
             engine: &engine,
             settings: &self.settings,
-            may_repeat: &TABLES.iter().map(|t| t.name).collect::<Vec<_>>(),
+            may_repeat: if self.before.is_some() { &[] } else { &all },
             work: &dir.path().join("work"),
             now_us: self.now_us.unwrap_or(NOW_US),
+            canonical: &canonical,
             previous: &self.previous,
+            before: self.before.as_ref(),
             progress,
         };
         let outcome = run(job).await?;
-        Ok(Done { engine, outcome, _dir: dir })
+        Ok(Done { engine, outcome, canonical, _dir: dir })
     }
 }
 
@@ -94,6 +102,7 @@ fn rows_of(name: &str, rows: &[Value]) -> TableRef {
 pub struct Done {
     pub engine: LocalEngine,
     pub outcome: Outcome,
+    canonical: BTreeMap<&'static str, TableRef>,
     _dir: tempfile::TempDir,
 }
 
@@ -139,6 +148,26 @@ impl Done {
             all.insert(spec.name, rows);
         }
         all
+    }
+
+    /// What the next run goes on from.
+    pub fn before(&self) -> Before {
+        let tables = self.outcome.tables.iter().chain(&self.outcome.state);
+        Before {
+            canonical: self.canonical.iter().map(|(n, t)| ((*n).to_string(), t.clone())).collect(),
+            tables: tables.map(|t| (t.name.to_string(), t.written.table())).collect(),
+        }
+    }
+
+    /// What the next run tells changes by.
+    pub fn previous(&self) -> Previous {
+        let table =
+            |name: &str| self.outcome.tables.iter().find(|t| t.name == name).map(|t| t.written.table());
+        Previous {
+            identity_map: table("identity_map"),
+            identity_merges: table("identity_merges"),
+            data_quality_daily: table("data_quality_daily"),
+        }
     }
 
     pub fn notice(&self, code: &str) -> Option<&str> {

@@ -61,6 +61,8 @@ pub struct RunOptions {
     pub only_sinks: Vec<String>,
     /// Compute and publish although nothing is new.
     pub recompute: bool,
+    /// Compute everything, and not only what new records can change.
+    pub rebuild: bool,
     /// Ask no source: compute from what landed before.
     pub stored_only: bool,
     /// Read one page of each stream into a temporary place and compute; publish and keep nothing.
@@ -103,6 +105,7 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
         streams: Vec::new(),
         canonical: Vec::new(),
         tables: Vec::new(),
+        attributed: None,
         books: Vec::new(),
         sinks: Vec::new(),
         dead_letters: 0,
@@ -257,6 +260,7 @@ impl Job<'_> {
             && self.options.differences.is_none()
             && everywhere
             && !self.options.recompute
+            && !self.options.rebuild
             && !forgets
             && publish::is_visible(last, &destinations, &mut report.notices).await
         {

@@ -1,6 +1,7 @@
 //! What a run says of itself, to people, scripts and the run table.
 
 use serde::{Deserialize, Serialize};
+use throughline_attribution::Scope;
 use throughline_core::{CountCheck, Guarantee, Notice};
 
 use crate::forget::ForgetReport;
@@ -90,6 +91,9 @@ pub struct RunReport {
     pub streams: Vec<StreamReport>,
     pub canonical: Vec<TableReport>,
     pub tables: Vec<TableReport>,
+    /// How much attribution computed; `None` when nothing was new.
+    #[serde(default)]
+    pub attributed: Option<Scope>,
     pub books: Vec<BookReport>,
     pub sinks: Vec<SinkReport>,
     pub dead_letters: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Date32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
-use throughline_attribution::Previous;
+use throughline_attribution::{Before, Previous, Scope};
 use throughline_core::{Error, Notice, Result, StreamSpec, Table};
 use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
 use throughline_store::{NewDeadLetter, ResolveUnseen};
@@ -26,6 +26,8 @@ pub struct Computed {
     pub tables: Vec<StoredTable>,
     pub books: Vec<BookReport>,
     pub notices: Vec<Notice>,
+    /// How much attribution computed.
+    pub scope: Scope,
     /// Holds every table under its name.
     pub engine: Arc<dyn SqlEngine>,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Inputs {
     pub unique: bool,
     /// What the last epoch held.
     pub previous: Previous,
+    /// What a run can go on from instead of computing everything.
+    pub before: Option<Before>,
 }
 
 /// A fresh engine session within the pipeline's memory limit.
@@ -111,9 +115,11 @@ pub(crate) async fn compute(
         if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     };
     let previous = previous_tables(job, engine.as_ref(), &mut report.notices).await?;
-    let given = Inputs { tables: inputs, unique: true, previous };
+    let before = before_tables(job).await?;
+    let given = Inputs { tables: inputs, unique: true, previous, before };
     let result = derive(pipeline, job.state_dir, engine, given, folder, now_us, &progress).await?;
     report.notices.extend(result.notices.iter().cloned());
+    report.attributed = Some(result.scope.clone());
     failpoint::pass("attribute.done");
     report.tables = result
         .tables
@@ -181,6 +187,29 @@ async fn previous_tables(
     })
 }
 
+/// The last epoch as a run goes on from it: `None` when everything is to be computed.
+async fn before_tables(job: &Job<'_>) -> Result<Option<Before>> {
+    let options = job.options;
+    if options.rebuild || options.dry_run || !job.forgets.is_empty() {
+        return Ok(None);
+    }
+    let Some(epoch) = job.store.last_committed_epoch(&job.pipeline.name).await? else { return Ok(None) };
+    let mut before = Before::default();
+    for table in publish::epoch_state(&epoch)?.tables {
+        let rows = table.reference(job.state_dir)?;
+        if let TableRef::Parquet { files, .. } = &rows
+            && files.iter().any(|f| !f.exists())
+        {
+            return Ok(None);
+        }
+        match table.name.strip_prefix("in_") {
+            Some(canonical) if !table.published => before.canonical.insert(canonical.to_owned(), rows),
+            _ => before.tables.insert(table.name, rows),
+        };
+    }
+    Ok(Some(before))
+}
+
 async fn without_forgotten(rows: &TableRef, marks: &Marks, engine: &dyn SqlEngine) -> Result<TableRef> {
     const NAME: &str = "_previous_merges";
     engine.bind(NAME, rows).await?;
@@ -205,7 +234,7 @@ pub(crate) async fn derive(
     now_us: i64,
     progress: &throughline_attribution::Progress<'_>,
 ) -> Result<Computed> {
-    let Inputs { tables: mut inputs, unique, previous } = given;
+    let Inputs { tables: mut inputs, unique, previous, before } = given;
     let mut stored = Vec::new();
     let mut may_repeat: Vec<&str> = Vec::new();
     if !unique {
@@ -240,26 +269,33 @@ pub(crate) async fn derive(
         engine.bind(&format!("in_{name}"), rows).await?;
         stored.push(input_table(name, rows, engine.as_ref(), state_dir).await?);
     }
+    let canonical: BTreeMap<&'static str, TableRef> = throughline_core::canonical::TABLES
+        .iter()
+        .filter_map(|t| Some((t.name, inputs.get(t.name)?.clone())))
+        .collect();
     let outcome = throughline_attribution::run(throughline_attribution::Job {
         engine: engine.as_ref(),
         settings: &pipeline.attribution,
         may_repeat: &may_repeat,
         work: &folder.join("attribution"),
         now_us,
+        canonical: &canonical,
         previous: &previous,
+        before: before.as_ref(),
         progress: Some(progress),
     })
     .await?;
+    // Where a transform puts its own table in the place of one of ours, nobody can go on from that.
+    let replaced = pipeline
+        .transforms
+        .iter()
+        .any(|t| t.stage == Stage::AfterAttribution && outcome.tables.iter().any(|o| o.name == t.name));
+    for table in outcome.state.iter().filter(|_| !replaced) {
+        stored.push(stored_table(table, state_dir, false)?);
+    }
     for table in &outcome.tables {
         engine.bind(table.name, &table.written.table()).await?;
-        let about = Table {
-            name: table.name.to_string(),
-            schema: table.written.schema.clone(),
-            key: table.key.iter().map(ToString::to_string).collect(),
-            partition_by: table.partition_by.as_ref().map(ToString::to_string),
-            doc: table.doc.to_string(),
-        };
-        stored.push(StoredTable::new(&about, &table.written.files, table.written.rows, state_dir, true)?);
+        stored.push(stored_table(table, state_dir, true)?);
     }
     for transform in pipeline.transforms.iter().filter(|t| t.stage == Stage::AfterAttribution) {
         let target = folder.join("transform").join(&transform.name);
@@ -281,7 +317,22 @@ pub(crate) async fn derive(
             found: b.found.to_string(),
         })
         .collect();
-    Ok(Computed { tables: stored, books, notices: outcome.notices, engine })
+    Ok(Computed { tables: stored, books, notices: outcome.notices, scope: outcome.scope, engine })
+}
+
+fn stored_table(
+    table: &throughline_attribution::OutputTable,
+    state_dir: &Path,
+    published: bool,
+) -> Result<StoredTable> {
+    let about = Table {
+        name: table.name.to_string(),
+        schema: table.written.schema.clone(),
+        key: table.key.iter().map(ToString::to_string).collect(),
+        partition_by: table.partition_by.as_ref().map(ToString::to_string),
+        doc: table.doc.to_string(),
+    };
+    StoredTable::new(&about, &table.written.files, table.written.rows, state_dir, published)
 }
 
 /// A transform that replaces a canonical table must give its columns.

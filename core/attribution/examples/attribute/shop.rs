@@ -1,17 +1,7 @@
-//! Attribution alone on generated canonical tables, for `make bench`.
-//!
-//! ```text
-//! attribute generate FOLDER VISITS        writes FOLDER/canonical, the same bytes for the same number
-//! attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]
-//!                                         attributes it into FOLDER/attribution; one line a step, then the sum
-//! ```
-//!
-//! The generated shop: journeys of power-law length, 7.1% of the visits end in a chat whose contact and deals the
-//! CRM knows, 5% of the tokens are edited away, one contact in 200 shares a switchboard's phone.
+//! A shop that never was: visits, chats, deals and costs as canonical tables, the same bytes for the same number.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringBuilder, new_null_array};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
@@ -20,41 +10,16 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use throughline_attribution::{Job, Previous, Settings};
-use throughline_core::canonical::{TABLES, table};
+use throughline_core::canonical::table;
 use throughline_core::token::VisitToken;
-use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, SqlEngine, TableRef};
+
+use crate::Done;
 
 /// 2026-07-01T00:00:00Z.
-const BEGIN_US: i64 = 1_782_864_000_000_000;
+pub const BEGIN_US: i64 = 1_782_864_000_000_000;
 const DAYS: i64 = 90;
-const DAY_US: i64 = 86_400_000_000;
+pub const DAY_US: i64 = 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
-
-/// Whatever went wrong, for whoever runs the benchmark.
-type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
-
-const USAGE: &str =
-    "attribute generate FOLDER VISITS | attribute run FOLDER [MEMORY_MB] [THREADS] [SETTINGS.json]";
-
-fn main() -> Done {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |n: usize, default: u64| arguments.get(n).map_or(Ok(default), |a| a.parse::<u64>());
-    let folder = Path::new(arguments.get(1).ok_or(USAGE)?);
-    match arguments[0].as_str() {
-        "generate" => generate(folder, number(2, 1_000_000)?),
-        "run" => {
-            let settings = match arguments.get(4) {
-                Some(path) => serde_json::from_str(&std::fs::read_to_string(path)?)?,
-                None => Settings::default(),
-            };
-            attribute(folder, number(2, 1024)?, number(3, 2)?, settings)
-        }
-        _ => Err(USAGE.into()),
-    }
-}
-
-// --- the shop ---
 
 struct Random(ChaCha8Rng);
 
@@ -93,7 +58,8 @@ fn campaign(random: &mut Random) -> (u16, u16) {
     (campaign, (random.power_law(1.7, 50) - 1) as u16)
 }
 
-fn generate(folder: &Path, visits: u64) -> Done {
+/// Writes FOLDER/canonical.
+pub fn generate(folder: &Path, visits: u64) -> Done {
     let mut random = Random(ChaCha8Rng::seed_from_u64(42));
     let people = visits * 71 / 1000;
     let mut all: Vec<Visit> = Vec::with_capacity(visits as usize);
@@ -450,81 +416,4 @@ fn write_costs(canonical: &Path, random: &mut Random) -> Done {
         )?;
     }
     sheet.finish()
-}
-
-// --- the run ---
-
-fn attribute(folder: &Path, memory_mb: u64, threads: u64, settings: Settings) -> Done {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads as usize).enable_all().build()?;
-    let work = folder.join("attribution");
-    let _ = std::fs::remove_dir_all(&work);
-    let spill_dir = folder.join("spill");
-    let engine = LocalEngine::new(LocalOptions {
-        memory_bytes: (memory_mb << 20) as usize,
-        spill_dir,
-        threads: threads as usize,
-        // For tools/portable.py, which reads what the steps gave.
-        held_bytes: if std::env::var_os("KEEP_STEPS").is_some() { 0 } else { HELD_BYTES },
-    })?;
-    let clock = Mutex::new((Instant::now(), cpu_s(), String::from("(start)")));
-    let tick = |step: &str| {
-        let mut last = clock.lock().unwrap_or_else(PoisonError::into_inner);
-        let (wall, cpu) = (last.0.elapsed().as_secs_f64(), cpu_s() - last.1);
-        if wall > 0.02 {
-            println!("{:>8.2} s {:>8.2} CPU s  {}", wall, cpu, last.2);
-        }
-        *last = (Instant::now(), cpu_s(), step.to_string());
-    };
-    let begun = (Instant::now(), cpu_s());
-    let progress = |step: &str| {
-        tick(step);
-        Ok(())
-    };
-    let outcome = runtime.block_on(async {
-        for spec in TABLES {
-            let part = folder.join("canonical").join(spec.name).join("all").join("part-0.parquet");
-            let files: Vec<PathBuf> = part.exists().then_some(part).into_iter().collect();
-            let table = TableRef::Parquet { files, schema: spec.schema() };
-            engine.bind(&format!("in_{}", spec.name), &table).await?;
-        }
-        let job = Job {
-            engine: &engine,
-            settings: &settings,
-            may_repeat: &[],
-            work: &work,
-            now_us: BEGIN_US + 200 * DAY_US,
-            previous: &Previous::default(),
-            progress: Some(&progress),
-        };
-        throughline_attribution::run(job).await
-    })?;
-    tick("");
-    let rows: u64 = outcome.tables.iter().map(|t| t.written.rows).sum();
-    for table in &outcome.tables {
-        println!("{:>12} rows {}", table.written.rows, table.name);
-    }
-    println!(
-        "{{\"wall_s\":{:.2},\"cpu_s\":{:.2},\"peak_mb\":{},\"rows\":{rows},\"books\":{}}}",
-        begun.0.elapsed().as_secs_f64(),
-        cpu_s() - begun.1,
-        peak_mb(),
-        outcome.books.len()
-    );
-    Ok(())
-}
-
-/// Of this process so far, user and system. Linux.
-fn cpu_s() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or("");
-    let field =
-        |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-    (field(11) + field(12)) / 100.0
-}
-
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap_or("");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
