@@ -28,9 +28,7 @@ impl throughline_core::Connection for Lent {
     async fn call(&self, ctx: &Context, call: Call) -> Result<Answered> {
         let request = Request {
             method: call.method,
-            query: Tree::Object(
-                call.query.iter().map(|(k, v)| (k.clone(), Tree::Leaf(Value::String(v.clone())))).collect(),
-            ),
+            query: query(call.query),
             headers: Vec::new(),
             body: call.body.map(Tree::Leaf),
             encoding: Encoding::Json,
@@ -47,6 +45,18 @@ impl throughline_core::Connection for Lent {
             Outcome::Restart => Err(Error::protocol("a call without a cursor was answered with a void one")),
         }
     }
+}
+
+/// A name that comes several times is a list: it repeats the parameter.
+fn query(pairs: Vec<(String, String)>) -> Tree {
+    let mut lists: Vec<(String, Vec<Value>)> = Vec::new();
+    for (name, value) in pairs {
+        match lists.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, list)) => list.push(value.into()),
+            None => lists.push((name, vec![value.into()])),
+        }
+    }
+    Tree::Object(lists.into_iter().map(|(name, list)| (name, Tree::Leaf(list.into()))).collect())
 }
 
 impl ConnectionKind for ManifestConnector {

@@ -70,7 +70,7 @@ impl CrmField {
             Kind::Choice(options) => {
                 let folded = value.to_lowercase();
                 match options.iter().find(|(_, label)| label.trim().to_lowercase() == folded) {
-                    Some((_, label)) => Fitted::As(label.clone()),
+                    Some((_, label)) => Fitted::As(label.trim().to_owned()),
                     None => Fitted::Not(format!(
                         "field {} has no option {value:?}: add it in the CRM, or map a text field",
                         self.label

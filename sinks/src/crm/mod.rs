@@ -4,9 +4,11 @@
 //! back, [`show`] tells beforehand. What a CRM must be able to do is [`vendor::Vendor`].
 
 mod amocrm;
+mod bitrix24;
 mod bound;
 mod commit;
 mod field;
+mod hubspot;
 mod options;
 mod show;
 mod sift;
@@ -32,7 +34,7 @@ use vendor::{Line, Vendor};
 const TABLE: &str = "deal_attribution";
 const SQL: &str = include_str!("deal_attribution.sql");
 
-const VENDORS: &[&dyn Vendor] = &[&amocrm::Amocrm];
+const VENDORS: &[&dyn Vendor] = &[&amocrm::Amocrm, &hubspot::Hubspot, &bitrix24::Bitrix24];
 
 /// A sink for every CRM that there is a kind of account for.
 pub(crate) fn all(kinds: Vec<Box<dyn ConnectionKind>>) -> Vec<Box<dyn SinkConnector>> {

@@ -112,3 +112,10 @@ pub(super) fn text(value: &Value) -> Option<String> {
 pub(super) fn words(text: &str) -> String {
     text.chars().take(500).collect()
 }
+
+/// Times that items which failed for the moment are sent, and the pause before each but the first.
+pub(super) const ATTEMPTS: u32 = 4;
+
+pub(super) async fn pause(line: &Line<'_>, attempt: u32) -> Result<()> {
+    line.ctx.sleep(std::time::Duration::from_millis(500 << attempt.min(6))).await
+}
