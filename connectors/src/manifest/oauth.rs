@@ -2,18 +2,20 @@
 //!
 //! A vendor that rotates makes the old pair void with the answer that carries the new one. So one
 //! refresher at a time holds the lease, looks again whether another was faster, renews, and saves the
-//! new pair durably before anything uses it.
+//! new pair durably before anything uses it. From the request to the save it is a task of its own: who waits for
+//! it may be stopped or dropped, and the pair is saved all the same.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use throughline_core::{Context, Error, ErrorKind, Result, Secret, TokenPair};
+use throughline_core::http::{HttpClient, HttpRequest};
+use throughline_core::{Clock, Context, Error, ErrorKind, Result, Secret, TokenLease, TokenPair};
 
 use super::client::Connection;
 use super::moments::us;
-use super::plan::OauthPlan;
+use super::plan::{OauthPlan, Plan};
 use super::spec::Oauth2;
 use super::template::as_text;
 
@@ -39,15 +41,10 @@ impl Tokens {
         &self,
         connection: &Connection,
         ctx: &Context,
-        auth: usize,
+        index: usize,
         refused: Option<&Secret>,
     ) -> Result<TokenPair> {
-        let auth = connection.plan.auth.get(auth);
-        let (Some(plan), Some(spec)) =
-            (auth.and_then(|a| a.oauth2.as_ref()), auth.and_then(|a| a.spec.oauth2.as_ref()))
-        else {
-            return Err(Error::bug("a way to sign in without oauth2"));
-        };
+        let (plan, spec) = oauth2(&connection.plan, index)?;
         let account = plan.account.text(&|n| connection.value(n)).ok_or_else(|| {
             Error::config("oauth2 needs an option that is not set: its account has no name")
         })?;
@@ -64,15 +61,17 @@ impl Tokens {
         if let Some(pair) = ctx.tokens.load(&account).await?.filter(usable) {
             return Ok(self.keep(&pair));
         }
-        let mut lease = ctx.tokens.lease(&account).await?;
+        let lease = ctx.tokens.lease(&account).await?;
         let current = lease.current().await?;
         if let Some(pair) = current.as_ref().filter(|pair| usable(pair)) {
             return Ok(self.keep(pair));
         }
         // Credentials written anew into the pipeline win over a stored pair that came from others.
         let current = current.filter(|p| p.extra.get("from").and_then(Value::as_str) == Some(from.as_str()));
-        let pair = buy(connection, ctx, plan, spec, current.as_ref(), &from).await?;
-        lease.save(&pair).await?;
+        let purchase = Purchase::new(connection, ctx, index, current.as_ref(), from)?;
+        // The lease goes with it: the run's end waits for leases.
+        let bought = tokio::spawn(purchase.carry_out(lease)).await;
+        let pair = bought.map_err(|e| Error::bug(format!("renewing an access token broke off: {e}")))??;
         Ok(self.keep(&pair))
     }
 }
@@ -87,81 +86,126 @@ fn fingerprint(connection: &Connection, spec: &Oauth2) -> String {
     hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
-async fn buy(
-    connection: &Connection,
-    ctx: &Context,
-    plan: &OauthPlan,
-    spec: &Oauth2,
-    current: Option<&TokenPair>,
-    from: &str,
-) -> Result<TokenPair> {
-    let refresh = current
-        .and_then(|p| p.refresh.as_ref().map(|r| r.expose().to_owned()))
-        .or_else(|| connection.given.get("refresh_token").and_then(as_text));
-    let scope = |name: &str| match name {
-        "refresh_token" => refresh.clone().map(Value::String),
-        other => connection.value(other),
-    };
-    let body = match (&refresh, &plan.first) {
-        (Some(_), _) => plan.refresh.value(&scope),
-        (None, Some(first)) => first.value(&scope),
-        // Grants that need no refresh token (client credentials).
-        (None, None) => plan.refresh.value(&scope),
-    };
-    let url =
-        plan.url.text(&scope).ok_or_else(|| Error::config("token_url needs an option that is not set"))?;
-    let request = connection.token_request(&url, plan.method, spec.encoding, body.unwrap_or_default())?;
-    let vendor = &connection.plan.spec.name;
-    let answer = match ctx.http.send(request).await {
-        Ok(answer) => answer.bytes().await?,
-        Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Protocol | ErrorKind::NotFound) => {
-            return Err(Error::new(ErrorKind::Auth, format!("{vendor} did not renew the access token: {}", error.message()))
+/// The plan of a way to sign in, and what the manifest says of it.
+fn oauth2(plan: &Plan, index: usize) -> Result<(&OauthPlan, &Oauth2)> {
+    let auth = plan.auth.get(index);
+    match (auth.and_then(|a| a.oauth2.as_ref()), auth.and_then(|a| a.spec.oauth2.as_ref())) {
+        (Some(plan), Some(spec)) => Ok((plan, spec)),
+        _ => Err(Error::bug("a way to sign in without oauth2")),
+    }
+}
+
+/// A renewal with all that it needs, so that it depends on nobody who may be stopped.
+struct Purchase {
+    request: HttpRequest,
+    plan: Arc<Plan>,
+    index: usize,
+    /// The refresh token that is used up by it.
+    refresh: Option<String>,
+    from: String,
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Purchase {
+    fn new(
+        connection: &Connection,
+        ctx: &Context,
+        index: usize,
+        current: Option<&TokenPair>,
+        from: String,
+    ) -> Result<Self> {
+        let (plan, spec) = oauth2(&connection.plan, index)?;
+        let refresh = current
+            .and_then(|p| p.refresh.as_ref().map(|r| r.expose().to_owned()))
+            .or_else(|| connection.given.get("refresh_token").and_then(as_text));
+        let scope = |name: &str| match name {
+            "refresh_token" => refresh.clone().map(Value::String),
+            other => connection.value(other),
+        };
+        let body = match (&refresh, &plan.first) {
+            (Some(_), _) => plan.refresh.value(&scope),
+            (None, Some(first)) => first.value(&scope),
+            // Grants that need no refresh token (client credentials).
+            (None, None) => plan.refresh.value(&scope),
+        };
+        let url = plan
+            .url
+            .text(&scope)
+            .ok_or_else(|| Error::config("token_url needs an option that is not set"))?;
+        let request = connection.token_request(&url, plan.method, spec.encoding, body.unwrap_or_default())?;
+        let (http, clock) = (ctx.http.clone(), ctx.clock.clone());
+        Ok(Self { request, plan: connection.plan.clone(), index, refresh, from, http, clock })
+    }
+
+    /// The new pair, when it is durable.
+    async fn carry_out(self, mut lease: Box<dyn TokenLease>) -> Result<TokenPair> {
+        let pair = self.buy().await?;
+        lease.save(&pair).await?;
+        Ok(pair)
+    }
+
+    async fn buy(self) -> Result<TokenPair> {
+        let (plan, _) = oauth2(&self.plan, self.index)?;
+        let vendor = &self.plan.spec.name;
+        let (refresh, from) = (self.refresh, self.from);
+        let answer = match self.http.send(self.request).await {
+            Ok(answer) => answer.bytes().await?,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Protocol | ErrorKind::NotFound) =>
+            {
+                return Err(Error::new(ErrorKind::Auth, format!("{vendor} did not renew the access token: {}", error.message()))
                 .hint("the refresh token may be used up or revoked: authorise again and put the new one into the pipeline")
                 .caused_by(error));
-        }
-        // It may have been carried out, and then the old refresh token is void and the new one lost. The
-        // next renewal will tell: it must be tried, and a person must know what its refusal means.
-        Err(error) if error.context().iter().any(|(key, value)| *key == "outcome" && value == "unknown") => {
-            let said =
-                format!("{vendor}'s answer with the new access token did not arrive: {}", error.message());
-            return Err(Error::new(ErrorKind::Io, said)
+            }
+            // It may have been carried out, and then the old refresh token is void and the new one lost. The
+            // next renewal will tell: it must be tried, and a person must know what its refusal means.
+            Err(error)
+                if error.context().iter().any(|(key, value)| *key == "outcome" && value == "unknown") =>
+            {
+                let said = format!(
+                    "{vendor}'s answer with the new access token did not arrive: {}",
+                    error.message()
+                );
+                return Err(Error::new(ErrorKind::Io, said)
                 .hint("run again; when the refresh token is refused then, its successor was lost with this answer: authorise again and put the new one into the pipeline")
                 .temporary(None)
                 .caused_by(error));
+            }
+            Err(error) => return Err(error),
+        };
+        // The answer is secret: nothing of it goes into a message but what is missing.
+        let missing = |what: &str| {
+            Error::new(ErrorKind::Auth, format!("{vendor} answered the token request without {what}"))
+                .hint("look at client id and secret, and authorise again")
+        };
+        let access =
+            plan.access_token.scalar(&answer).ok().flatten().ok_or_else(|| missing("an access token"))?;
+        let refresh = plan.refresh_token.scalar(&answer).ok().flatten().or(refresh);
+        let life = plan
+            .expires_in
+            .scalar(&answer)
+            .ok()
+            .flatten()
+            .and_then(|s| s.parse::<u64>().ok())
+            .map(|s| Duration::from_secs(s.min(86_400 * 3660)))
+            .or(plan.life);
+        let now = self.clock.now_us();
+        let mut kept = serde_json::Map::new();
+        for (name, path) in &plan.keep {
+            if let Some(value) = path.scalar(&answer).ok().flatten() {
+                kept.insert(name.clone(), value.into());
+            }
         }
-        Err(error) => return Err(error),
-    };
-    // The answer is secret: nothing of it goes into a message but what is missing.
-    let missing = |what: &str| {
-        Error::new(ErrorKind::Auth, format!("{vendor} answered the token request without {what}"))
-            .hint("look at client id and secret, and authorise again")
-    };
-    let access =
-        plan.access_token.scalar(&answer).ok().flatten().ok_or_else(|| missing("an access token"))?;
-    let refresh = plan.refresh_token.scalar(&answer).ok().flatten().or(refresh);
-    let life = plan
-        .expires_in
-        .scalar(&answer)
-        .ok()
-        .flatten()
-        .and_then(|s| s.parse::<u64>().ok())
-        .map(|s| Duration::from_secs(s.min(86_400 * 3660)))
-        .or(plan.life);
-    let now = ctx.clock.now_us();
-    let mut kept = serde_json::Map::new();
-    for (name, path) in &plan.keep {
-        if let Some(value) = path.scalar(&answer).ok().flatten() {
-            kept.insert(name.clone(), value.into());
-        }
+        Ok(TokenPair {
+            access: Secret::new(access),
+            refresh: refresh.map(Secret::new),
+            expires_at_us: life.map(|life| now.saturating_add(us(life))),
+            extra: json!({
+                "from": from,
+                "renew_at_us": life.map(|life| now.saturating_add(us(life) / 100 * USED_PERCENT)),
+                "kept": kept,
+            }),
+        })
     }
-    Ok(TokenPair {
-        access: Secret::new(access),
-        refresh: refresh.map(Secret::new),
-        expires_at_us: life.map(|life| now.saturating_add(us(life))),
-        extra: json!({
-            "from": from,
-            "renew_at_us": life.map(|life| now.saturating_add(us(life) / 100 * USED_PERCENT)),
-            "kept": kept,
-        }),
-    })
 }

@@ -127,6 +127,48 @@ async fn it_is_renewed_at_eighty_percent_of_its_life_also_by_another_process() {
     assert_eq!(vendor.lock().unwrap().issued, 2);
 }
 
+/// The old pair is void as soon as the vendor has the request: the new one is saved, whoever is still there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_that_is_dropped_while_it_renews_loses_no_token() {
+    let (world, vendor) = (World::new(), vendor());
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (log, released) = (world.memory.log.clone(), Mutex::new(released));
+    let all = leads(10, |id| NOW - 100_000 + id);
+    let server = Server::start({
+        let vendor = vendor.clone();
+        move |asked| {
+            if asked.path == "/oauth2/access_token" {
+                let reply = vendor.lock().unwrap().token(asked, &log);
+                arrived.send(()).unwrap();
+                let _ = released.lock().unwrap().recv_timeout(std::time::Duration::from_secs(30));
+                return reply;
+            }
+            leads_page(&all, asked, 100)
+        }
+    })
+    .await;
+    let options = json!({"refresh_token": secret("refresh-0")});
+    let mut events =
+        source(&server.url, options.clone()).read(&world.ctx, request("leads", None)).await.unwrap();
+    tokio::select! {
+        event = futures::StreamExt::next(&mut events) => panic!("{event:?}"),
+        () = async { has_arrived.recv().await.unwrap() } => {}
+    }
+    drop(events);
+    release.send(()).unwrap();
+    for _ in 0..1_000 {
+        if world.memory.log.lock().unwrap().iter().any(|l| l == "save access-1") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // A new process goes on with it.
+    let got = read(&world, &source(&server.url, options), request("leads", None)).await.ok();
+    assert_eq!(got.latest("id").len(), 10);
+    assert_eq!(vendor.lock().unwrap().issued, 1);
+}
+
 #[tokio::test]
 async fn streams_side_by_side_renew_once() {
     let (world, vendor) = (World::new(), vendor());

@@ -29,6 +29,26 @@ impl Leases {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(account.to_owned()).or_default().clone()
     }
+
+    async fn settled(&self, at_most: Duration) -> bool {
+        let all: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let given_back = async {
+            for account in all {
+                drop(account.lock().await);
+            }
+        };
+        tokio::time::timeout(at_most, given_back).await.is_ok()
+    }
+}
+
+impl Store {
+    /// Waits until nobody of this process refreshes a token; false when somebody still does after `at_most`.
+    ///
+    /// A refresh goes on when the read that asked for it was stopped, but not when the program ends: the new pair
+    /// would be lost, and the old one is void.
+    pub async fn tokens_settled(&self, at_most: Duration) -> bool {
+        self.0.leases.settled(at_most).await
+    }
 }
 
 /// What is encrypted.

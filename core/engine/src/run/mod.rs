@@ -75,6 +75,9 @@ pub struct RunOptions {
     pub kind: String,
 }
 
+/// How long a run's end waits for tokens that are being renewed.
+const TOKENS_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Runs a pipeline once. An `Err` means that it could not begin (it is locked, the state is broken);
 /// everything later is in the report, which the run table keeps as well.
 pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions) -> Result<RunReport> {
@@ -150,6 +153,17 @@ pub async fn run(pipeline: &Pipeline, services: &Services, options: &RunOptions)
         report.status =
             if error.kind() == ErrorKind::Cancelled { RunStatus::Cancelled } else { RunStatus::Failed };
         report.errors.push(RunError::from(&error));
+    }
+    // A token that was asked for is paid for: its predecessor is void.
+    if !store.tokens_settled(TOKENS_WITHIN).await {
+        report.notices.push(Notice {
+            code: "token_lost".into(),
+            message: format!(
+                "an access token was still being renewed after {} s; when its refresh token is refused in the next \
+                 run, authorise again",
+                TOKENS_WITHIN.as_secs()
+            ),
+        });
     }
     report.elapsed_ms = begun.elapsed().as_millis() as u64;
     job.clean()?;

@@ -164,3 +164,23 @@ async fn a_lease_that_was_given_up_is_free() {
     drop(held);
     drop(tokens.lease("shop").await.unwrap());
 }
+
+#[tokio::test]
+async fn a_runs_end_waits_for_leases_but_not_for_ever() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let tokens = store.tokens(store.token_key().unwrap());
+    let moment = std::time::Duration::from_millis(50);
+    assert!(store.tokens_settled(moment).await, "nobody renews");
+    let mut held = tokens.lease("shop").await.unwrap();
+    drop(tokens.lease("other").await.unwrap());
+    assert!(!store.tokens_settled(moment).await);
+    let renewing = async {
+        tokio::time::sleep(moment).await;
+        held.save(&pair("new")).await.unwrap();
+        drop(held);
+    };
+    let (settled, ()) = tokio::join!(store.tokens_settled(std::time::Duration::from_secs(30)), renewing);
+    assert!(settled);
+    assert_eq!(tokens.load("shop").await.unwrap().unwrap().access.expose(), "new");
+}
