@@ -24,6 +24,7 @@ lint:
 bench:
 	sh tools/bench.sh
 	sh tools/bench-plugins.sh
+	sh tools/bench-singer.sh
 	sh tools/bench-postgresql.sh
 
 # Rewrites generated pages and snapshots.

@@ -148,6 +148,14 @@ impl Program {
         line: &mut Vec<u8>,
     ) -> Result<bool> {
         line.clear();
+        // A line that is here already needs no waiting, and none of what waiting costs.
+        if let Some(end) = memchr::memchr(b'\n', self.output.buffer()) {
+            line.extend_from_slice(&self.output.buffer()[..end]);
+            self.output.consume(end + 1);
+            self.line += 1;
+            line.truncate(line.trim_ascii_end().len());
+            return Ok(true);
+        }
         let mut limited = (&mut self.output).take(LINE_MAX as u64 + 1);
         let next = limited.read_until(b'\n', line);
         tokio::pin!(next, gone);
