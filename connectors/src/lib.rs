@@ -15,6 +15,7 @@ pub mod foreign;
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod fuzz;
 pub mod ga4;
+pub mod ga4_bigquery;
 mod google;
 pub mod hubspot;
 mod lines;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(comagic_data::connector()),
         Box::new(hubspot::connector()),
         Box::new(ga4::Ga4Connector),
+        Box::new(ga4_bigquery::Ga4BigqueryConnector),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(singer::SingerConnector),

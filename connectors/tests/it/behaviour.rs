@@ -373,3 +373,21 @@ async fn ga4() {
     );
     passes(&report, &["rows", "repeatable", "cancel", "cancel_request", "http_errors", "http_rubbish"]);
 }
+
+/// Tables of days by query, their rows on several pages.
+#[tokio::test]
+async fn ga4_bigquery() {
+    let cfg = Config { seed: 7, visits: 40, days: 5, ..Config::default() };
+    let company = CompanyServer::new(Company::new(cfg), company::Options::default()).start().await.unwrap();
+    let key = secret(&company::ga4::auth::key_file(&company.url()));
+    let options = json!({"project": company::ga4::bigquery::PROJECT, "dataset": company::ga4::bigquery::DATASET,
+        "service_account": key, "base_url": company.url(), "start_on": company.server.company.cfg.start.to_string(),
+        "page_rows": 20});
+    let connector = &throughline_connectors::ga4_bigquery::Ga4BigqueryConnector;
+    let report = built_in(connector, options, company.server.now()).run().await;
+    passes(
+        &report,
+        &["options", "connection", "events", "counts", "resumable", "incremental", "dry_read", "windows"],
+    );
+    passes(&report, &["rows", "repeatable", "cancel", "cancel_request", "http_errors", "http_rubbish"]);
+}

@@ -18,6 +18,7 @@ mod file;
 mod fixture;
 mod fuzz;
 mod ga4;
+mod ga4_bigquery;
 mod harness;
 mod hubspot;
 mod hubspot_mapping;

@@ -35,11 +35,21 @@ pub struct Options {
     pub page_rows: usize,
     /// Tables of an answer at most.
     pub list_rows: usize,
+    /// What a cell weighs on the bill.
+    pub cell_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { late_days: 0, ready_s: 0, old_days: 0, polls: 1, page_rows: 100_000, list_rows: 50 }
+        Options {
+            late_days: 0,
+            ready_s: 0,
+            old_days: 0,
+            polls: 1,
+            page_rows: 100_000,
+            list_rows: 50,
+            cell_bytes: 45,
+        }
     }
 }
 
@@ -320,7 +330,7 @@ fn insert(options: &Options, jobs: &Jobs, call: &Call) -> Reply {
     if let Some(bad) = columns.iter().find(|c| !known.iter().any(|f| f["name"] == ***c)) {
         return invalid(&format!("Unrecognized name: {bad} at [1:8]"));
     }
-    let bytes = events::rows(call.company, options, day, call.now).len() * columns.len() * 45;
+    let bytes = events::rows(call.company, options, day, call.now).len() * columns.len() * options.cell_bytes;
     let statistics = json!({"totalBytesProcessed": bytes.to_string(), "query": {"totalBytesProcessed": bytes.to_string()}});
     if configuration["dryRun"] == Value::Bool(true) {
         let answer = json!({"kind": "bigquery#job", "configuration": {"dryRun": true, "jobType": "QUERY"},
@@ -412,7 +422,7 @@ fn results(options: &Options, jobs: &Jobs, call: &Call, id: &str) -> Reply {
     rows.truncate(rows.len().saturating_sub(lost));
     let mut answer = json!({"kind": "bigquery#getQueryResultsResponse", "etag": "x", "jobReference": reference,
         "jobComplete": true, "schema": {"fields": fields}, "totalRows": all.len().to_string(), "cacheHit": false,
-        "totalBytesProcessed": (all.len() * fields.len() * 45).to_string()});
+        "totalBytesProcessed": (all.len() * fields.len() * options.cell_bytes).to_string()});
     if !rows.is_empty() {
         answer["rows"] = rows.into();
     }

@@ -111,6 +111,11 @@ impl Google {
         }
     }
 
+    /// How many queries ran: each is billed.
+    pub fn queries(&self) -> usize {
+        self.jobs.count()
+    }
+
     pub fn answer(&self, call: &Call) -> Reply {
         if call.path == "/token" {
             return self.auth.grant(call);
