@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use throughline_core::{Error, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,8 +46,12 @@ impl Feeding {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub async fn end(&mut self) -> Result<Fed> {
-        (&mut self.task).await.map_err(|e| Error::bug(format!("feeding a program broke off: {e}")))?
+    /// Of a program that has ended. What it started may still hold its input, and read it no more.
+    pub async fn end(&mut self, at_most: Duration) -> Result<Fed> {
+        match tokio::time::timeout(at_most, &mut self.task).await {
+            Ok(fed) => fed.map_err(|e| Error::bug(format!("feeding a program broke off: {e}")))?,
+            Err(_) => Ok(Fed::Refused { bytes: self.bytes() }),
+        }
     }
 }
 

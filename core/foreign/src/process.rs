@@ -71,6 +71,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// A running program. Dropping it kills it.
 pub struct Program {
     child: Child,
+    /// It leads a group of processes of its own, those that it starts.
+    group: Option<u32>,
     output: BufReader<ChildStdout>,
     /// Lines read so far.
     pub line: u64,
@@ -108,6 +110,8 @@ impl Program {
         command.envs(start.env.iter().map(|(n, v)| (n, v)));
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[cfg(unix)]
+        command.process_group(0);
         let mut child = command.spawn().map_err(|e| {
             Error::config(format!("cannot start {name}: {e}"))
                 .hint("install it into a virtual environment and name its program in `command`")
@@ -122,6 +126,7 @@ impl Program {
         let said = Arc::new(Mutex::new(VecDeque::new()));
         let listening = tokio::spawn(listen(errors, said.clone(), start.redactor.clone()));
         Ok(Self {
+            group: child.id(),
             child,
             output: BufReader::with_capacity(1 << 18, output),
             line: 0,
@@ -211,7 +216,7 @@ impl Program {
     /// What was to be fed cannot be read.
     pub async fn fed(&mut self) -> Result<Fed> {
         match self.feeding.take() {
-            Some(mut feeding) => feeding.end().await,
+            Some(mut feeding) => feeding.end(GRACE).await,
             None => Ok(Fed::Whole),
         }
     }
@@ -227,20 +232,35 @@ impl Program {
         };
         // What it said last is still on the way.
         let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.listening).await;
-        if status.success() { Ok(()) } else { Err(self.failed(&ended(status))) }
+        if status.success() {
+            return Ok(());
+        }
+        self.signal("KILL").await;
+        Err(self.failed(&ended(status)))
     }
 
-    /// Asks it to end, and sees to it that it does.
+    /// Asks it to end, and sees to it that it does, with all that it started.
     pub async fn stop(&mut self) {
-        #[cfg(unix)]
-        if let Some(pid) = self.child.id() {
-            // One that flushes on SIGTERM gets the time for it.
-            let _ = Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await;
-            if tokio::time::timeout(GRACE, self.child.wait()).await.is_ok() {
-                return;
-            }
+        // One that flushes on SIGTERM gets the time for it.
+        self.signal("TERM").await;
+        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
         }
-        let _ = self.child.kill().await;
+        self.signal("KILL").await;
+    }
+
+    /// To its whole group: a script's end is not that of the program it started. The shell knows `kill` where no
+    /// such program is installed.
+    async fn signal(&self, name: &str) {
+        #[cfg(unix)]
+        if let Some(group) = self.group {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("kill -s {name} -- -{group}"));
+            shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = shell.status().await;
+        }
+        #[cfg(not(unix))]
+        let _ = name;
     }
 
     /// A part of its output for people.

@@ -246,6 +246,27 @@ async fn one_that_hangs_is_stopped_and_one_that_is_slow_is_not() {
     assert_eq!(read.lines().filter(|l| l.contains("RECORD")).count(), 9_000);
 }
 
+/// A script's end is not that of the program that it started: one that went on would load beside the next run.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_it_started_goes_on() {
+    let worker = "(trap '' TERM; exec sleep 60) > /dev/null 2>&1 & echo $! > \"$STUDIO/worker\"";
+    for then in ["cat > /dev/null; wait", "cat > /dev/null; exit 1"] {
+        let studio = Studio::new(&format!("{worker}; {then}"));
+        let sink = studio.sink(json!({ "time_limit_s": 1 }));
+        let staged = stage(&sink, "t1", &[(about("deals"), deals(0..1))]).await.unwrap();
+        commit(&sink, "t1", &staged).await.unwrap_err();
+        let worker = Path::new("/proc").join(studio.read("worker").trim()).join("status");
+        let runs = || std::fs::read_to_string(&worker).is_ok_and(|s| !s.contains("State:\tZ"));
+        for _ in 0..500 {
+            if !runs() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(!runs(), "{then}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_stops_its_target() {
     let studio = Studio::new("echo $$ > \"$STUDIO/pid\"; cat > /dev/null; exec sleep 60");
