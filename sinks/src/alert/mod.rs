@@ -1,5 +1,6 @@
 //! Ways to tell people what is wrong: one file each, and one line in [`all`].
 
+mod smtp;
 mod telegram;
 mod webhook;
 
@@ -7,7 +8,11 @@ use throughline_core::AlertConnector;
 
 /// Every alerter of this program.
 pub fn all() -> Vec<Box<dyn AlertConnector>> {
-    vec![Box::new(telegram::TelegramConnector), Box::new(webhook::WebhookConnector)]
+    vec![
+        Box::new(telegram::TelegramConnector),
+        Box::new(smtp::SmtpConnector),
+        Box::new(webhook::WebhookConnector),
+    ]
 }
 
 /// An answer is short; who sends more is no such service.

@@ -9,6 +9,7 @@ mod parquet;
 mod postgresql;
 mod singer;
 mod singer_modes;
+mod smtp;
 mod suite;
 mod uploads;
 
