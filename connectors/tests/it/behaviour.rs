@@ -360,7 +360,7 @@ async fn chats_in_files() {
 /// Reports day by day, their rows on several pages.
 #[tokio::test]
 async fn ga4() {
-    let cfg = Config { seed: 7, visits: 120, days: 9, ..Config::default() };
+    let cfg = Config { seed: 7, visits: 50, days: 4, ..Config::default() };
     let company = CompanyServer::new(Company::new(cfg), company::Options::default()).start().await.unwrap();
     let key = secret(&company::ga4::auth::key_file(&company.url()));
     let options = json!({"property": company::ga4::PROPERTY, "service_account": key, "base_url": company.url(),
@@ -377,7 +377,7 @@ async fn ga4() {
 /// Tables of days by query, their rows on several pages.
 #[tokio::test]
 async fn ga4_bigquery() {
-    let cfg = Config { seed: 7, visits: 40, days: 5, ..Config::default() };
+    let cfg = Config { seed: 7, visits: 24, days: 3, ..Config::default() };
     let company = CompanyServer::new(Company::new(cfg), company::Options::default()).start().await.unwrap();
     let key = secret(&company::ga4::auth::key_file(&company.url()));
     let options = json!({"project": company::ga4::bigquery::PROJECT, "dataset": company::ga4::bigquery::DATASET,

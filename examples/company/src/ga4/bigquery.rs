@@ -56,6 +56,7 @@ impl Default for Options {
 struct Job {
     columns: Vec<String>,
     day: i64,
+    events: Vec<events::Event>,
     now: i64,
     asked: u32,
     failed: Option<(u16, &'static str, String)>,
@@ -262,7 +263,7 @@ fn table_info(options: &Options, call: &Call, table: &str) -> Reply {
     let Some((name, day, intraday)) = found.filter(|(name, ..)| name.starts_with("events_")) else {
         return not_found(&format!("Table {PROJECT}:{DATASET}.{table}"));
     };
-    let rows = events::rows(call.company, options, day, call.now).len();
+    let rows = events::of_day(call.company, options, day, call.now).len();
     let mut answer = json!({
         "kind": "bigquery#table", "id": format!("{PROJECT}:{DATASET}.{name}"), "type": "TABLE", "location": LOCATION,
         "tableReference": {"projectId": PROJECT, "datasetId": DATASET, "tableId": name},
@@ -330,7 +331,8 @@ fn insert(options: &Options, jobs: &Jobs, call: &Call) -> Reply {
     if let Some(bad) = columns.iter().find(|c| !known.iter().any(|f| f["name"] == ***c)) {
         return invalid(&format!("Unrecognized name: {bad} at [1:8]"));
     }
-    let bytes = events::rows(call.company, options, day, call.now).len() * columns.len() * options.cell_bytes;
+    let events = events::of_day(call.company, options, day, call.now);
+    let bytes = events.len() * columns.len() * options.cell_bytes;
     let statistics = json!({"totalBytesProcessed": bytes.to_string(), "query": {"totalBytesProcessed": bytes.to_string()}});
     if configuration["dryRun"] == Value::Bool(true) {
         let answer = json!({"kind": "bigquery#job", "configuration": {"dryRun": true, "jobType": "QUERY"},
@@ -370,7 +372,7 @@ fn insert(options: &Options, jobs: &Jobs, call: &Call) -> Reply {
             &format!("Already Exists: Job {PROJECT}:{LOCATION}.{id}"),
         );
     }
-    jobs.insert(id.clone(), Job { columns, day, now: call.now, asked: 0, failed });
+    jobs.insert(id.clone(), Job { columns, day, events, now: call.now, asked: 0, failed });
     let answer = json!({"kind": "bigquery#job", "id": format!("{PROJECT}:{LOCATION}.{id}"),
         "jobReference": {"projectId": PROJECT, "jobId": id, "location": LOCATION}, "configuration": configuration,
         "statistics": {"creationTime": (call.now * 1000).to_string()}, "status": {"state": "RUNNING"}});
@@ -400,13 +402,13 @@ fn results(options: &Options, jobs: &Jobs, call: &Call, id: &str) -> Reply {
         Some(Some(from)) => from,
         Some(None) => return refuse(400, "INVALID_ARGUMENT", "invalid", "Invalid page token"),
     };
-    let all = events::rows(call.company, options, job.day, job.now);
+    let all = &job.events;
     let known = schema(call.company, options, job.day);
     let fields: Vec<Value> =
         (job.columns.iter()).filter_map(|c| known.iter().find(|f| f["name"] == **c).cloned()).collect();
     let most = get("maxResults").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX).min(options.page_rows);
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    for event in all.iter().skip(from) {
+    for event in events::rows(call.company, job.day, all.get(from..).unwrap_or_default()) {
         let cells: Vec<Value> =
             fields.iter().map(|f| cell(f, &event[f["name"].as_str().unwrap_or_default()])).collect();
         let row = json!({ "f": cells });

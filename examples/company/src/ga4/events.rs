@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::bigquery::Options;
 use super::report::source;
-use crate::company::Company;
+use crate::company::{Company, VisitRef};
 use crate::metrika::rows::start_url;
 use crate::person::device_of;
 use crate::story::{Story, Visit};
@@ -51,30 +51,52 @@ fn or_null(text: &str) -> Value {
     if text.is_empty() || text.starts_with('(') { Value::Null } else { text.into() }
 }
 
-/// Every row of a day's table, as the export stands at `now`.
-pub fn rows(company: &Company, options: &Options, day: i64, now: i64) -> Vec<Value> {
+/// An event: its visit, its place among the visit's, when and what it is.
+#[derive(Clone, Copy)]
+pub struct Event {
+    visit: VisitRef,
+    n: usize,
+    at: i64,
+    name: &'static str,
+    page: u8,
+}
+
+/// Every event of a day's table, as the export stands at `now`.
+pub fn of_day(company: &Company, options: &Options, day: i64, now: i64) -> Vec<Event> {
     let cfg = &company.cfg;
-    let (from, to) = (cfg.midnight(day), cfg.midnight(day + 1));
-    let today = cfg.day_of(now);
-    let mut date = String::new();
-    push_date(&mut date, day);
-    let date = date.replace('-', "");
+    let (from, to, today) = (cfg.midnight(day), cfg.midnight(day + 1), cfg.day_of(now));
     let mut out = Vec::new();
-    for r in company.visits_between(from - 86_400, to.min(now + 1), now).filter(|r| !r.robot) {
-        let s = company.story(u64::from(r.k));
-        let Some(v) = s.visit(r.no) else { continue };
+    for visit in company.visits_between(from - 86_400, to.min(now + 1), now).filter(|r| !r.robot) {
+        let s = company.story(u64::from(visit.k));
+        let Some(v) = s.visit(visit.no) else { continue };
         // Phones send what they saved up some days later.
         if today - day <= options.late_days && v.number.is_multiple_of(5) {
             continue;
         }
         for (n, (at, name, page)) in moments(v).into_iter().enumerate() {
-            if at < from * 1_000_000 || at >= to * 1_000_000 || at > now * 1_000_000 {
-                continue;
+            if at >= from * 1_000_000 && at < to * 1_000_000 && at <= now * 1_000_000 {
+                out.push(Event { visit, n, at, name, page });
             }
-            out.push(row(company, &s, v, &date, n, at, name, page));
         }
     }
     out
+}
+
+/// Events as rows of the table.
+pub fn rows<'a>(company: &'a Company, day: i64, events: &'a [Event]) -> impl Iterator<Item = Value> + 'a {
+    let mut date = String::new();
+    push_date(&mut date, day);
+    let date = date.replace('-', "");
+    let mut last: Option<(u32, Story)> = None;
+    events.iter().filter_map(move |e| {
+        let story = match last.take().filter(|(k, _)| *k == e.visit.k) {
+            Some((_, story)) => story,
+            None => company.story(u64::from(e.visit.k)),
+        };
+        let row = story.visit(e.visit.no).map(|v| row(company, &story, v, &date, e.n, e.at, e.name, e.page));
+        last = Some((e.visit.k, story));
+        row
+    })
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of a row")]

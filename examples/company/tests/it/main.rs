@@ -5,6 +5,7 @@ mod amocrm;
 mod bitrix24;
 mod direct;
 mod faults;
+mod ga4;
 mod hubspot;
 mod metrika;
 mod truth;
