@@ -74,6 +74,8 @@ pub enum Command {
     },
     /// Past runs of a pipeline.
     Runs(RunsArgs),
+    /// Sinks that write into a CRM: prepare, look, take back.
+    Sink(SinkArgs),
     /// Records that could not be used.
     DeadLetters(DeadLettersArgs),
     /// Run every pipeline of a folder by its schedule, and receive for it, until stopped.
@@ -141,6 +143,9 @@ pub struct RunArgs {
     /// Compute every table anew, and not only what new records can change.
     #[arg(long)]
     pub rebuild: bool,
+    /// Agree to what sinks write into a CRM; asked for once.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -424,6 +429,58 @@ pub struct RunsArgs {
     pub file: PipelineOption,
     #[arg(long, default_value_t = 20)]
     pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct SinkArgs {
+    #[command(subcommand)]
+    pub command: SinkCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SinkCommand {
+    /// Make the fields that are mapped and that the CRM lacks.
+    Setup {
+        #[command(flatten)]
+        file: PipelineArg,
+        /// This sink only; default: all that write back.
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+        /// Only say what would be made.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell what a run would write, field by field, from what landed; nothing is written.
+    Diff {
+        #[command(flatten)]
+        file: PipelineArg,
+        /// This sink only; default: all that write back.
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+        /// Deals to ask the CRM about.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Put back the values that stood before an epoch, where the CRM still holds what was written.
+    Undo {
+        #[command(flatten)]
+        file: PipelineArg,
+        /// The epoch, as `throughline runs` tells it.
+        #[arg(long, value_name = "N")]
+        epoch: i64,
+        /// This sink only; default: all that write back.
+        #[arg(long, value_name = "NAME")]
+        sink: Option<String>,
+        /// Only say what would be put back, and what would be left.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -34,11 +34,9 @@ pub fn logging(verbose: u8) {
 
 /// Everything that is built in.
 pub fn built_in() -> Registry {
-    Registry {
-        sources: throughline_connectors::all(),
-        sinks: throughline_sinks::all(),
-        alerters: throughline_sinks::alerters(),
-    }
+    let mut sinks = throughline_sinks::all();
+    sinks.extend(throughline_sinks::write_back(throughline_connectors::connections()));
+    Registry { sources: throughline_connectors::all(), sinks, alerters: throughline_sinks::alerters() }
 }
 
 /// Everything that is built in, and the plugins that are installed.

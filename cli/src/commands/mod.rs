@@ -18,6 +18,7 @@ mod run;
 mod runs;
 mod schedule;
 mod serve;
+mod sink;
 mod test;
 
 use clap::CommandFactory;
@@ -69,6 +70,7 @@ pub async fn run(command: Command, output: &Output) -> u8 {
         Command::Plugin(args) => plugin::run(&args, output).await,
         Command::PluginHost { memory } => Ok(throughline_plugin_host::run_child(memory)),
         Command::Runs(args) => runs::run(&args, output).await,
+        Command::Sink(args) => sink::run(&args, output).await,
         Command::DeadLetters(args) => dead_letters::run(&args, output).await,
         Command::Schedule(args) => schedule::run(&args, output).await,
         Command::Link(args) => link::run(&args, output),

@@ -19,6 +19,8 @@ pub async fn run(args: &RunArgs, output: &Output) -> Outcome {
         rebuild: args.rebuild,
         stored_only: false,
         dry_run: args.dry_run,
+        agree: args.yes,
+        differences: None,
         kind: "manual".to_owned(),
     };
     let pipeline = setup::load(&args.file.pipeline)?;

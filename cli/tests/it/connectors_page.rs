@@ -31,7 +31,8 @@ fn page() -> String {
          start over; deletes: learns of deleted records; webhook: receives instead of asking; count: the vendor \
          gives a total to compare with.\n\n## Sinks\n\n| sink | what |\n| --- | --- |\n",
     );
-    for sink in throughline_sinks::all() {
+    let write_back = throughline_sinks::write_back(throughline_connectors::connections());
+    for sink in throughline_sinks::all().into_iter().chain(write_back) {
         writeln!(text, "| {} | {} |", sink.name(), sink.summary()).unwrap();
     }
     text

@@ -24,7 +24,7 @@ fn pages() -> Vec<PathBuf> {
         entries.map(|e| e.unwrap().path()).collect::<Vec<_>>()
     };
     found.extend(folder("docs").into_iter().filter(|p| p.extension().is_some_and(|e| e == "md")));
-    for parent in ["connectors/src", "sinks/src", "examples"] {
+    for parent in ["connectors/src", "sinks/src", "sinks/src/crm", "examples"] {
         found.extend(folder(parent).into_iter().map(|p| p.join("README.md")).filter(|p| p.is_file()));
     }
     found.sort();

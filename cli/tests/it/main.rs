@@ -33,3 +33,4 @@ mod receiving;
 mod serve;
 mod studio;
 mod truth;
+mod write_back;

@@ -1,8 +1,6 @@
 //! amoCRM through whole runs of the binary.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -27,8 +25,15 @@ credit = { field = "TL_CREDIT", label = "Вклад каналов" }
 touches = { field = "TL_TOUCHES", type = "number" }
 "#;
 
+const DAY_S: i64 = 86_400;
+
 fn company() -> Studio {
-    let studio = Studio::start(900, |config, _| config.days = 30);
+    let studio = Studio::start(150, |config, options| {
+        config.days = 12;
+        config.history = 40;
+        // Long after the last of it: nothing of the tables hangs on the day.
+        options.now = Some(config.end_at() + 90 * DAY_S);
+    });
     pipeline(&studio, SINK);
     studio
 }
@@ -62,8 +67,11 @@ fn deals_are_written_once_and_our_own_write_is_no_change() {
     // Nobody agreed: nothing is written and nothing published.
     let output = studio.run_in(studio.folder(), &["run"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("nobody agreed") && said.contains("TL_CHANNEL") && said.contains("--yes"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("nobody agreed") && said.contains("TL_CHANNEL") && said.contains("--yes"),
+        "{said}"
+    );
     assert!(writes(&studio).is_empty() && !studio.folder().join("out/current").exists());
 
     // Fields are shown, made, and made once.
@@ -92,10 +100,12 @@ fn deals_are_written_once_and_our_own_write_is_no_change() {
         .collect();
     assert!(writes(&studio).is_empty());
 
+    // The CRM's clock goes on while it is written: what is written changed after what was read.
+    studio.server().set_now(studio.server().now() + DAY_S).unwrap();
     let report = run(&studio, &["--yes"]);
     assert_eq!(report["dead_letters"], 0, "{report:#}");
     let written = writes(&studio);
-    assert!(written.len() > 60 && written.values().all(|n| *n == 1), "several batches: {}", written.len());
+    assert!(written.len() > 10 && written.values().all(|n| *n == 1), "{written:?}");
     assert_eq!(told(&report, "back"), format!("amocrm:studio: {} deals written", written.len()));
     let now = held(&studio);
     assert_eq!(now, told_before, "what was told is what was written");
@@ -125,22 +135,19 @@ fn deals_are_written_once_and_our_own_write_is_no_change() {
             assert!((98..=102).contains(&sum), "{}", of("TL_CREDIT"));
         }
     }
-    assert!(messengers > 40 && touched > 40, "{messengers} {touched} of {}", rows.len());
+    assert!(messengers > 10 && touched > 10, "{messengers} {touched} of {}", rows.len());
 
     // The echo: amoCRM tells every deal as changed, and nothing of ours follows from it.
     let tables = studio.tables(studio.folder());
+    pipeline(&studio, SINK);
     let report = run(&studio, &[]);
     let leads = report["streams"].as_array().unwrap().iter().find(|s| s["stream"] == "leads").unwrap();
-    assert!(leads["rows"].as_u64().unwrap() >= written.len() as u64, "the echo came: {report:#}");
+    assert!(leads["rows"].as_u64().unwrap() >= written.len() as u64, "the echo came: {leads:#}");
     assert_equal(&studio.tables(studio.folder()), &tables, "after the echo");
     assert_eq!(writes(&studio), written, "no deal is written again");
-    let report = run(&studio, &[]);
-    assert_eq!(report["published"], false, "{report:#}");
-    run(&studio, &["--recompute"]);
-    assert_eq!(writes(&studio), written);
 
     // Taken back, but for what a person changed since, and not written again.
-    let edited = *written.keys().next().unwrap();
+    let edited = now.keys().find(|(_, code)| code == "TL_MESSENGER").unwrap().0;
     let field = made.iter().find(|f| f.code == "TL_MESSENGER").unwrap();
     let mut value = studio.server().crm.written.of(edited)[&field.key].clone();
     value["values"][0]["value"] = "позвонили сами".into();
@@ -154,43 +161,5 @@ fn deals_are_written_once_and_our_own_write_is_no_change() {
     assert!(undone[0]["undone"]["left"][0].as_str().unwrap().contains("позвонили сами"), "{undone:#}");
     let left: Vec<_> = held(&studio).into_iter().collect();
     assert_eq!(left, [((edited, "TL_MESSENGER".to_owned()), "позвонили сами".to_owned())]);
-    let written = writes(&studio);
-    run(&studio, &["--recompute"]);
-    assert_eq!(writes(&studio), written, "what was taken back stays");
-    studio.stop();
-}
-
-#[test]
-fn a_kill_and_refusals_lose_no_deal_and_write_none_twice() {
-    let studio = company();
-    json(&studio, &["sink", "setup", "--yes"]);
-    // Killed while amoCRM works on the second batch: whether it wrote it nobody knows.
-    studio.faults(&["slow:ms=60000,at=2,path=/api/v4/leads?WRITE"]);
-    studio.faults(&["slow:ms=60000,at=8,path=/api/v4/leads"]);
-    studio.faults(&["slow:ms=60000,at=2,path=filter%5Bid%5D"]);
-    let mut child = studio
-        .command(&["run", "--yes"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while studio.fired("slow") == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the second batch was never read");
-        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let first = writes(&studio);
-    assert_eq!(first.len(), 50, "one batch stands");
-
-    // A deal that is being edited is refused with its batch; the others go on.
-    studio.faults(&["429:at=2,path=filter%5Bid%5D", "500:at=1,times=1,path=/leads/custom_fields", "partial:at=1,rows=2,path=/api/v4/leads"]);
-    let report = run(&studio, &[]);
-    assert_eq!(report["recovered"], true, "{report:#}");
-    let all = writes(&studio);
-    assert!(all.values().all(|n| *n == 1), "none twice");
-    assert!(all.len() > first.len());
     studio.stop();
 }

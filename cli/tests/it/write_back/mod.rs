@@ -14,7 +14,7 @@ pub type Held = BTreeMap<(u32, String), String>;
 /// A pipeline of the whole company with a sink into its CRM.
 pub fn pipeline(studio: &Studio, sink: &str) {
     let extra = sink.replace("URL", &studio.url());
-    studio.write_pipeline(&PipelineShape { extra, ..PipelineShape::default() });
+    studio.write_pipeline(&PipelineShape { extra, costs: false, ..PipelineShape::default() });
 }
 
 pub fn run(studio: &Studio, args: &[&str]) -> Value {

@@ -286,6 +286,11 @@ impl Job<'_> {
             return self.remove_garbage().await;
         }
 
+        // Before the long work, and behind reading: what landed stays to be looked at.
+        if !self.options.dry_run && self.options.differences.is_none() {
+            write_back::consent(&destinations, self.options.agree, self.services.clock.as_ref()).await?;
+        }
+
         // An abandoned epoch keeps its number.
         let newest = self.store.last_epoch(&self.pipeline.name).await?;
         let epoch_no = newest.map_or(1, |e| e.epoch_no + 1);
@@ -316,7 +321,6 @@ impl Job<'_> {
             drop(computed);
             return publish::sweep_tables(self.state_dir, &self.pipeline.name, kept.as_deref());
         }
-        write_back::consent(&destinations, self.options.agree, self.services.clock.as_ref()).await?;
         let state = EpochState { tables: computed.tables, generations, folder };
         self.services.progress.stage("publish", &format!("epoch {epoch_no}"));
         report.sinks = publish::publish(&Publication {
