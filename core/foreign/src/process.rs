@@ -48,8 +48,12 @@ pub struct Files {
 
 impl Files {
     pub fn new(ctx: &Context) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("foreign").tempdir_in(absolute(&ctx.scratch));
-        Ok(Self { folder: folder.map_err(|e| Error::io("make a folder in", ctx.scratch.display(), e))? })
+        // A run that finishes what another left begins before it has made its folder.
+        let scratch = absolute(&ctx.scratch);
+        std::fs::create_dir_all(&scratch)
+            .and_then(|()| tempfile::Builder::new().prefix("foreign").tempdir_in(&scratch))
+            .map(|folder| Self { folder })
+            .map_err(|e| Error::io("make a folder in", scratch.display(), e))
     }
 
     pub fn put(&self, name: &str, content: &Value) -> Result<PathBuf> {

@@ -296,6 +296,17 @@ async fn two_that_commit_at_once_run_it_once() {
     assert_eq!(studio.read("runs"), "run\n");
 }
 
+/// Recovery commits before the run has made its folder for temporary files.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_makes_the_folder_that_it_needs() {
+    let studio = Studio::new(GOOD);
+    let sink = studio.sink(json!({}));
+    let staged = stage(&sink, "t1", &[(about("deals"), deals(0..1))]).await.unwrap();
+    let ctx = throughline_core::Context { scratch: studio.path().join("scratch/2"), ..context() };
+    sink.commit(&ctx, &TxnId("t1".into()), &staged).await.unwrap();
+    assert_eq!(std::fs::read_dir(&ctx.scratch).unwrap().count(), 0);
+}
+
 /// The one moment that at-least-once is about: the target has ended, and our note of it is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn between_the_targets_end_and_our_note_it_loads_again() {
