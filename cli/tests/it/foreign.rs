@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::command::{expect, run};
+use crate::command::{expect, run, throughline};
 
 fn program(folder: &Path, name: &str, script: &str) {
     let path = folder.join(name);
@@ -92,4 +92,48 @@ fn targets_are_looked_at_as_taps_are() {
     std::fs::write(folder.join("bad.json"), "{}").unwrap();
     let out = said(folder, &["singer-target", "./target-good", "--config", "bad.json"]);
     assert!(out.contains("no database in the settings"), "{out}");
+}
+
+/// A whole run into a Singer target, one that dies where nothing is committed and everything is prepared.
+#[test]
+fn a_target_gets_an_epoch_once_also_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let target = "#!/bin/sh\ncat > in; cat in >> loaded\ngrep -q pa55word-x \"$2\" || exit 1\n\
+                  sed -n -E '$s/^\\{\"type\":\"STATE\",\"value\":(.*)\\}$/\\1/p' in\n";
+    program(folder, "target.sh", target);
+    std::fs::write(folder.join("rows.csv"), "id,name,cost\n1,Осень,1.00\n2,b,2.50\n").unwrap();
+    let pipeline = r#"
+        [[source]]
+        name = "file"
+        connector = "file"
+        path = "rows.csv"
+        into = "costs"
+        mapping = """SELECT 'ads' AS system, DATE '2026-09-01' AS day, CAST(id AS VARCHAR) AS campaign_id,
+            name AS campaign, minor_units(cost, 'RUB') AS cost_minor, 'RUB' AS currency FROM file"""
+        [[sink]]
+        name = "out"
+        connector = "singer"
+        path = "spool"
+        command = "./target.sh"
+        tables = ["costs"]
+        config = { password = { env = "TARGET_PASSWORD" } }"#;
+    std::fs::write(folder.join("pipeline.toml"), pipeline).unwrap();
+    let run = |failpoint: Option<&str>| {
+        let mut command = throughline(folder, &["run", "pipeline.toml"]);
+        command.env("TARGET_PASSWORD", "pa55word-x");
+        if let Some(name) = failpoint {
+            command.env("THROUGHLINE_FAILPOINT", name);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.success(), failpoint.is_none(), "{output:?}");
+    };
+    run(Some("publish.prepared"));
+    assert!(!folder.join("loaded").exists());
+    run(None);
+    let loaded = std::fs::read_to_string(folder.join("loaded")).unwrap();
+    assert_eq!(loaded.lines().filter(|l| l.contains("RECORD")).count(), 2, "{loaded}");
+    assert!(loaded.contains("2.50"), "money keeps its digits: {loaded}");
+    run(None);
+    assert_eq!(std::fs::read_to_string(folder.join("loaded")).unwrap(), loaded, "nothing is new");
 }
