@@ -35,16 +35,27 @@ pub(super) async fn commit<V: Vendor>(
     if let Some(receipt) = done(ctx, txn).await? {
         return Ok(receipt);
     }
-    let mut head = stage::head(ctx, txn, staged).await?;
-    let work = Commit { vendor, ctx, txn };
-    work.watch().await?;
-    while head.done < head.parts {
-        ctx.check_cancelled()?;
-        work.part(&mut head).await?;
+    let mut heads = Vec::new();
+    for table in staged {
+        heads.push(stage::head(ctx, txn, table).await?);
     }
-    let location = told(vendor, &head);
-    let finished = Done { rows: head.rows, location };
-    ctx.notes.put_many(vec![(done_key(txn), note(&finished)?), (head_key(txn), None)]).await?;
+    let mut all = Head::default();
+    for (table, mut head) in staged.iter().zip(heads) {
+        let work = Commit { vendor, ctx, txn, table: &table.table };
+        work.watch().await?;
+        while head.done < head.parts {
+            ctx.check_cancelled()?;
+            work.part(&mut head).await?;
+        }
+        all.rows += head.rows;
+        all.sent += head.sent;
+        all.refused += head.refused;
+    }
+    let location = told(vendor, &all);
+    let finished = Done { rows: all.rows, location };
+    let mut notes = vec![(done_key(txn), note(&finished)?)];
+    notes.extend(staged.iter().map(|table| (head_key(txn, &table.table), None)));
+    ctx.notes.put_many(notes).await?;
     Ok(Receipt { rows: finished.rows, location: finished.location })
 }
 
@@ -66,16 +77,18 @@ struct Commit<'a, V> {
     vendor: &'a V,
     ctx: &'a Context,
     txn: &'a TxnId,
+    table: &'a str,
 }
 
 impl<V: Vendor> Commit<'_, V> {
     /// The next part.
     async fn part(&self, head: &mut Head) -> Result<()> {
         let (ctx, number) = (self.ctx, head.done);
-        let lines: Vec<Line> = state::get(ctx, &part_key(self.txn, number)).await?.ok_or_else(|| {
-            Error::data(format!("part {number} of {} is not in the state any more", self.txn.0))
-        })?;
-        let key = sending_key(self.txn, number);
+        let lines: Vec<Line> =
+            state::get(ctx, &part_key(self.txn, self.table, number)).await?.ok_or_else(|| {
+                Error::data(format!("part {number} of {} is not in the state any more", self.txn.0))
+            })?;
+        let key = sending_key(self.txn, self.table, number);
         let mut tries = 0;
         loop {
             let before: Option<Sending> = state::get(ctx, &key).await?;
@@ -166,15 +179,16 @@ impl<V: Vendor> Commit<'_, V> {
         }
         head.refused += refused.len() as u64;
         if !refused.is_empty() {
-            notes.push((refused_key(self.txn, &format!("sent/{number:010}")), note(&refused)?));
+            notes
+                .push((refused_key(self.txn, &format!("{}/sent/{number:010}", self.table)), note(&refused)?));
         }
         if let Some(upload) = &taken.watch {
             notes.push((format!("{OPEN}{upload}"), Some(self.txn.0.clone().into())));
         }
         head.done += 1;
-        notes.push((head_key(self.txn), note(head)?));
-        notes.push((part_key(self.txn, number), None));
-        notes.push((sending_key(self.txn, number), None));
+        notes.push((head_key(self.txn, self.table), note(head)?));
+        notes.push((part_key(self.txn, self.table, number), None));
+        notes.push((sending_key(self.txn, self.table, number), None));
         self.ctx.notes.put_many(notes).await
     }
 
@@ -194,7 +208,10 @@ impl<V: Vendor> Commit<'_, V> {
             let mut notes = vec![(key.clone(), None)];
             if let Some(why) = why {
                 let refusal = Refusal { id: format!("upload {upload}"), why, text: String::new() };
-                notes.push((refused_key(self.txn, &format!("watched/{upload}")), note(&vec![refusal])?));
+                notes.push((
+                    refused_key(self.txn, &format!("{}/watched/{upload}", self.table)),
+                    note(&vec![refusal])?,
+                ));
             }
             self.ctx.notes.put_many(notes).await?;
         }

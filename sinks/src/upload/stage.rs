@@ -91,7 +91,7 @@ pub(super) async fn stage<V: Vendor>(
     mut rows: BatchStream,
     txn: &TxnId,
 ) -> Result<Committable> {
-    abort(ctx, txn).await?;
+    drop_table(ctx, txn, &table.name).await?;
     let mut head = Head::default();
     let (mut kept, mut refused): (Vec<Line>, Vec<Refusal>) = (Vec::new(), Vec::new());
     let mut refusals = 0;
@@ -112,56 +112,71 @@ pub(super) async fn stage<V: Vendor>(
         }
         while kept.len() >= size {
             let rest = kept.split_off(size);
-            put_part(ctx, txn, &mut head, &kept).await?;
+            put_part(ctx, txn, &table.name, &mut head, &kept).await?;
             kept = rest;
         }
         while refused.len() >= REFUSALS {
             let rest = refused.split_off(REFUSALS);
-            put_refused(ctx, txn, &mut refusals, &refused).await?;
+            put_refused(ctx, txn, &table.name, &mut refusals, &refused).await?;
             head.refused += refused.len() as u64;
             refused = rest;
         }
     }
     ctx.check_cancelled()?;
     if !kept.is_empty() {
-        put_part(ctx, txn, &mut head, &kept).await?;
+        put_part(ctx, txn, &table.name, &mut head, &kept).await?;
     }
     head.refused += refused.len() as u64;
     refused.extend(sift.iter().flat_map(Sift::left));
     if !refused.is_empty() {
-        put_refused(ctx, txn, &mut refusals, &refused).await?;
+        put_refused(ctx, txn, &table.name, &mut refusals, &refused).await?;
     }
-    ctx.notes.put(&head_key(txn), note(&head)?).await?;
+    ctx.notes.put(&head_key(txn, &table.name), note(&head)?).await?;
     Ok(Committable { table: table.name.clone(), rows: head.rows, detail: json!({ "parts": head.parts }) })
 }
 
-async fn put_part(ctx: &Context, txn: &TxnId, head: &mut Head, lines: &[Line]) -> Result<()> {
-    ctx.notes.put(&part_key(txn, head.parts), note(&lines)?).await?;
+async fn put_part(ctx: &Context, txn: &TxnId, table: &str, head: &mut Head, lines: &[Line]) -> Result<()> {
+    ctx.notes.put(&part_key(txn, table, head.parts), note(&lines)?).await?;
     head.parts += 1;
     Ok(())
 }
 
-async fn put_refused(ctx: &Context, txn: &TxnId, number: &mut u64, refused: &[Refusal]) -> Result<()> {
+async fn put_refused(
+    ctx: &Context,
+    txn: &TxnId,
+    table: &str,
+    number: &mut u64,
+    refused: &[Refusal],
+) -> Result<()> {
     *number += 1;
-    ctx.notes.put(&refused_key(txn, &format!("staged/{number:010}")), note(&refused)?).await
+    ctx.notes.put(&refused_key(txn, &format!("{table}/staged/{number:010}")), note(&refused)?).await
 }
 
-/// Drops what is staged and not sent. Nothing of an epoch is sent before all of it is prepared.
-pub(super) async fn abort(ctx: &Context, txn: &TxnId) -> Result<()> {
-    ctx.notes.put(&head_key(txn), None).await?;
-    state::remove(ctx, &state::part_prefix(txn), |_| true).await?;
-    state::remove(ctx, &state::refused_prefix(txn), |_| true).await?;
+/// What an earlier attempt staged of a table.
+async fn drop_table(ctx: &Context, txn: &TxnId, table: &str) -> Result<()> {
+    ctx.notes.put(&head_key(txn, table), None).await?;
+    for kind in ["part", "refused"] {
+        state::remove(ctx, &format!("up/{kind}/{}/{table}/", txn.0), |_| true).await?;
+    }
     Ok(())
 }
 
-/// What is staged.
+/// Drops what is staged. Nothing of an epoch is sent before all of it is prepared.
+pub(super) async fn abort(ctx: &Context, txn: &TxnId) -> Result<()> {
+    for kind in ["head", "part", "refused"] {
+        state::remove(ctx, &format!("up/{kind}/{}/", txn.0), |_| true).await?;
+    }
+    Ok(())
+}
+
+/// What is staged of a table.
 ///
 /// # Errors
 /// Kind `Data` when it is not there any more.
-pub(super) async fn head(ctx: &Context, txn: &TxnId, staged: &[Committable]) -> Result<Head> {
-    let found: Option<Head> = state::get(ctx, &head_key(txn)).await?;
-    let parts: u64 = staged.iter().filter_map(|c| c.detail["parts"].as_u64()).sum();
-    found
-        .filter(|head| head.parts == parts)
-        .ok_or_else(|| Error::data(format!("what was staged for {} is not in the state any more", txn.0)))
+pub(super) async fn head(ctx: &Context, txn: &TxnId, staged: &Committable) -> Result<Head> {
+    let found: Option<Head> = state::get(ctx, &head_key(txn, &staged.table)).await?;
+    let parts = staged.detail["parts"].as_u64();
+    found.filter(|head| Some(head.parts) == parts).ok_or_else(|| {
+        Error::data(format!("what was staged of {} for {} is not in the state any more", staged.table, txn.0))
+    })
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! up/sent/ID             hash of what was sent of that row
-//! up/head/TXN            how much is staged, and how far it is sent
-//! up/part/TXN/N          one upload's lines; gone once it is sent
-//! up/sending/TXN/N       it is being sent, since when; gone once that is settled
+//! up/head/TXN/TABLE      how much is staged, and how far it is sent
+//! up/part/TXN/TABLE/N    one upload's lines; gone once it is sent
+//! up/sending/TXN/TABLE/N it is being sent, since when; gone once that is settled
 //! up/refused/TXN/N       what was not sent, or not taken
 //! up/open/UPLOAD         an upload that is being processed there
 //! up/done/TXN            the receipt
@@ -49,17 +49,14 @@ pub(super) struct Done {
 pub(super) fn sent_key(id: &str) -> String {
     format!("up/sent/{id}")
 }
-pub(super) fn head_key(txn: &TxnId) -> String {
-    format!("up/head/{}", txn.0)
+pub(super) fn head_key(txn: &TxnId, table: &str) -> String {
+    format!("up/head/{}/{table}", txn.0)
 }
-pub(super) fn part_prefix(txn: &TxnId) -> String {
-    format!("up/part/{}/", txn.0)
+pub(super) fn part_key(txn: &TxnId, table: &str, part: u64) -> String {
+    format!("up/part/{}/{table}/{part:010}", txn.0)
 }
-pub(super) fn part_key(txn: &TxnId, part: u64) -> String {
-    format!("{}{part:010}", part_prefix(txn))
-}
-pub(super) fn sending_key(txn: &TxnId, part: u64) -> String {
-    format!("up/sending/{}/{part:010}", txn.0)
+pub(super) fn sending_key(txn: &TxnId, table: &str, part: u64) -> String {
+    format!("up/sending/{}/{table}/{part:010}", txn.0)
 }
 pub(super) fn refused_prefix(txn: &TxnId) -> String {
     format!("up/refused/{}/", txn.0)

@@ -496,7 +496,7 @@ async fn events_of_google_analytics() {
         let events = world.company.server.uploads.events();
         assert_eq!(events.len(), count);
         let asked = world.company.server.stats.snapshot();
-        assert_eq!(asked.requests.iter().map(|(_, n)| n).sum::<u64>(), requests, "{count}");
+        assert_eq!(asked.requests.values().sum::<u64>(), requests, "{count}");
     }
     let rows = conversions(&[
         ("won:1", NOW - HOUR, Some("1234567890.1700000000"), 1_500_000),
@@ -545,6 +545,19 @@ async fn a_person_sees_before_what_would_go_and_that_it_stays() {
     let twice = conversions(&[("a", NOW - HOUR, Some("1"), 1), ("a", NOW - HOUR, Some("1"), 1)]);
     let batches = futures::stream::iter([Ok(twice.clone())]).boxed();
     assert!(sink.stage(&world.context().0, &table(&twice), batches, &TxnId("y".into())).await.is_err());
+}
+
+#[tokio::test]
+async fn the_suite_of_sinks() {
+    let world = Arc::new(World::new().await);
+    let of = world.clone();
+    let suite = throughline_behaviour::SinkSuite::new(
+        "metrica",
+        move || Ok(of.metrica("offline_conversions", json!({}))),
+        move || Ok(world.context().0),
+    );
+    let report = suite.run().await;
+    assert!(report.passed(), "{}", report.text());
 }
 
 #[test]
