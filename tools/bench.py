@@ -183,7 +183,7 @@ def scale():
     attribute = RELEASE / "examples" / "attribute"
     models = ["first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay", "markov", "shapley"]
     for visits in SCALES:
-        says(f"== {visits} generated visits (core/attribution/examples/attribute.rs), 1 GiB")
+        says(f"== {visits} generated visits (core/attribution/examples/attribute), 1 GiB")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             settings = folder / "settings.json"
@@ -194,12 +194,24 @@ def scale():
             kept = run([attribute, "run", folder, "1024", "2"], folder, env={"KEEP_STEPS": "1"})
             if kept.code != 0:
                 raise SystemExit(kept.stderr)
-            # The instant of attribute.rs: the 200th day.
+            going_on(attribute, folder)
+            # The instant of examples/attribute: the 200th day.
             now_us = 1_782_864_000_000_000 + 200 * 86_400_000_000
             compare = run([sys.executable, ROOT / "tools" / "portable.py", folder, str(now_us)], folder)
             says((compare.stdout + compare.stderr).strip())
             if compare.code != 0:
                 raise SystemExit(compare.code)
+
+
+def going_on(attribute, folder):
+    """A run with one visit in a hundred new, beside the run before it that computed everything."""
+    subprocess.run([attribute, "split", folder, "10"], check=True, capture_output=True)
+    ran = run([attribute, "again", folder, "1024", "2"], folder)
+    if ran.code != 0:
+        raise SystemExit(ran.stderr)
+    whole, part = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    says(f"going on with 1% new: {part['cpu_s']:.1f} CPU s of {whole['cpu_s']:.1f} ({part['cpu_s'] / whole['cpu_s']:.1%}),"
+         f" {part['wall_s']:.1f} s; {json.dumps(part['scope'])}")
 
 
 def attributed(command, folder, visits):

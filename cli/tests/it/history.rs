@@ -86,3 +86,55 @@ fn a_merge_is_told_once_and_stays() {
     assert_eq!(rows(folder, merges), told);
     assert_eq!(rows(folder, late)[0]["n"], 1);
 }
+
+const VISITS: &str = "visit_id,started_at,token,client\nv1,2026-03-01T10:00:00Z,HHR3D1196WD,77\nv2,2026-03-02T10:00:00Z,,88\n\
+     v3,2026-03-02T11:00:00Z,,99\nv4,2026-03-03T10:00:00Z,,99\n";
+const MESSAGES: &str = "message_id,user_id,ts,token\nm0,79160000009,2026-03-01T09:00:00Z,\n";
+
+fn everything(folder: &Path) -> Vec<(String, Vec<String>)> {
+    throughline_attribution::output_tables()
+        .iter()
+        .map(|table| {
+            let mut found: Vec<String> =
+                rows(folder, &format!("SELECT * FROM {}", table.name)).iter().map(Value::to_string).collect();
+            found.sort();
+            (table.name.to_owned(), found)
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_goes_on_from_the_one_before_and_a_rebuild_gives_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let run = |arguments: &[&str]| -> Value {
+        let all = [&["run", "shop.toml", "--json"], arguments].concat();
+        serde_json::from_str(&expect(folder, &all, 0)).unwrap()
+    };
+    write("shop.toml", PIPELINE);
+    write("visits.csv", VISITS);
+    write("messages.csv", MESSAGES);
+    let first = run(&[]);
+    assert_eq!(first["attributed"]["all"]["because"], "this is the first run");
+
+    // The first visit's browser writes; three visits and a message of others stand as they are.
+    write("messages.csv", &format!("{MESSAGES}m1,79161234567,2026-03-02T11:00:00Z,HHR3D1196WD\n"));
+    let second = run(&[]);
+    assert_eq!(second["attributed"], serde_json::json!({"part": {"differing": 1, "records": 2}}), "{second}");
+    assert_eq!(second["published"], true);
+    let going_on = everything(folder);
+
+    let rebuilt = run(&["--rebuild"]);
+    assert_eq!(rebuilt["attributed"]["all"]["because"], "a rebuild was asked for");
+    for ((table, found), (_, expected)) in going_on.iter().zip(&everything(folder)) {
+        assert_eq!(found, expected, "{table}");
+    }
+    assert_eq!(rows(folder, "SELECT person_id FROM visits WHERE visit_id = 'v1'").len(), 1);
+    assert!(going_on.iter().any(|(table, rows)| table == "inquiries" && rows.len() == 2));
+
+    // Another setting than before: nothing can be gone on from.
+    write("shop.toml", &format!("{PIPELINE}\n[attribution]\nlookback_days = 3\n"));
+    let other = run(&[]);
+    assert_eq!(other["attributed"]["all"]["because"], "the settings are not those of the epoch before");
+}

@@ -38,8 +38,9 @@ pub struct Job<'a> {
     pub canonical: &'a BTreeMap<&'static str, TableRef>,
     /// Output tables of the epoch before, where there is one.
     pub previous: &'a Previous,
-    /// What an epoch before was computed from and kept. With it only what can have changed since is computed.
-    pub before: Option<&'a Before>,
+    /// What the epoch before was computed from and kept: with it only what can have changed since is computed. Or
+    /// why there is none.
+    pub before: std::result::Result<&'a Before, &'a str>,
     pub progress: Option<&'a Progress<'a>>,
 }
 
@@ -85,8 +86,8 @@ pub async fn run(job: Job<'_>) -> Result<Outcome> {
         return Err(error);
     }
     let because = match job.before {
-        None => "there is no epoch before to go on from".to_string(),
-        Some(before) => match incremental::run(&job, before).await? {
+        Err(because) => because.to_string(),
+        Ok(before) => match incremental::run(&job, before).await? {
             Ok(outcome) => return Ok(outcome),
             Err(because) => because,
         },

@@ -79,7 +79,7 @@ impl Rig {
                 now_us,
                 canonical,
                 previous: &previous,
-                before,
+                before: before.ok_or("this is the first run"),
                 progress: Some(&progress),
             };
             throughline_attribution::run(job).await

@@ -14,6 +14,7 @@
 //! journeys, everything is computed anew: [`Scope::All`] says why.
 
 mod difference;
+mod files;
 mod groups;
 mod nodes;
 mod part;

@@ -173,11 +173,13 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The message that opened an inquiry, by the inquiry's id: `<platform>:<message>`.
-pub(super) fn opener(inquiry_id: &str) -> u64 {
-    // A platform holds no colon, and if one did, both sides would still be cut alike.
-    let (platform, message) = inquiry_id.split_once(':').unwrap_or((inquiry_id, ""));
-    pair("message", platform, message)
+/// The message that opened an inquiry, by the inquiry's id: `<platform>:<message>`. Either may hold a colon of its
+/// own: every way to read the id is one.
+pub(super) fn openers(inquiry_id: &str) -> impl Iterator<Item = Node> {
+    inquiry_id.match_indices(':').map(|(at, _)| Node {
+        hash: pair("message", &inquiry_id[..at], &inquiry_id[at + 1..]),
+        tie: Tie::Always,
+    })
 }
 
 fn tie(value: Option<&str>, kind: &str, add: &mut impl FnMut(u64, Tie)) {

@@ -14,7 +14,7 @@ use super::difference::{is_empty, schema_of};
 use super::groups::Groups;
 use super::nodes::{GROUPED, Records};
 use super::seeds::Touched;
-use super::{Before, Perhaps, whole};
+use super::{Before, Perhaps, files, whole};
 use crate::canon;
 use crate::host::HostTable;
 use crate::runner::Runner;
@@ -24,6 +24,8 @@ use crate::runner::Runner;
 const MOST_PERCENT: usize = 30;
 /// Fewer than these are no matter either way.
 const FEW: usize = 10_000;
+/// Rows that are exchanged are held: of more records than these memory would tell.
+const MOST: usize = 1_000_000;
 /// Records kept in memory; more go into a file.
 const HELD_BYTES: usize = 16 << 20;
 
@@ -66,7 +68,10 @@ impl Part {
             part.before.insert(table, vec![common.clone(), before]);
             part.now.insert(table, vec![common, now]);
             if part.records > FEW && part.records * 100 > all * MOST_PERCENT {
-                return whole("what is new touches most records");
+                return whole("what is new touches too many of the records");
+            }
+            if part.records > MOST {
+                return whole("what is new touches more than a million records");
             }
         }
         Ok(Ok(part))
@@ -137,18 +142,35 @@ async fn picked(
         return kept.finish();
     }
     let folder = runner.folder(table);
-    let mut rows = open(runner, from, "*").await?;
-    let mut nodes = Vec::new();
-    while let Some(batch) = rows.try_next().await? {
-        let records = Records::of(table, columns, &batch)?;
-        let is_touched: BooleanArray = (0..batch.num_rows())
+    let mut of_touched = |batch: &RecordBatch| -> Result<BooleanArray> {
+        let records = Records::of(table, columns, batch)?;
+        let mut nodes = Vec::new();
+        Ok((0..batch.num_rows())
             .map(|row| {
                 records.nodes(row, &mut nodes);
                 Some(groups.is_touched(&nodes))
             })
-            .collect();
-        if is_touched.true_count() > 0 {
-            kept.add(filter_record_batch(&batch, &is_touched)?, &folder)?;
+            .collect())
+    };
+    if let TableRef::Parquet { files, schema } = from
+        && files::hold(files, schema)?
+    {
+        for file in files {
+            let mut keep = Vec::new();
+            for batch in files::columns(file, columns)? {
+                keep.push(of_touched(&batch?)?);
+            }
+            for batch in files::rows(file, &keep)? {
+                kept.add(batch?, &folder)?;
+            }
+        }
+        return kept.finish();
+    }
+    let mut rows = open(runner, from, "*").await?;
+    while let Some(batch) = rows.try_next().await? {
+        let keep = of_touched(&batch)?;
+        if keep.true_count() > 0 {
+            kept.add(filter_record_batch(&batch, &keep)?, &folder)?;
         }
     }
     kept.finish()

@@ -7,13 +7,12 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rustc_hash::{FxHashMap, FxHashSet};
 use throughline_core::{Error, Result};
 use throughline_sql::{TableRef, Written};
 
 use super::difference::RowHashes;
+use super::files;
 use crate::host::HostTable;
 use crate::runner::Runner;
 use crate::tables::OutputSpec;
@@ -123,20 +122,12 @@ struct Places {
     hits: usize,
 }
 
-/// Rows read at a time, the same for both passes over a file.
-const ROWS: usize = 8192;
-
 fn places(file: &Path, spec: &OutputSpec, exchange: &Exchange) -> Result<Places> {
-    let builder = reader(file)?;
-    let keys = key_columns(spec);
-    let mask = ProjectionMask::roots(builder.parquet_schema(), keys.iter().copied());
-    let batches = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|e| broken(file, e))?;
     let mut hashes = RowHashes::default();
     let mut found = Places { keep: Vec::new(), rows: 0, hits: 0 };
-    for batch in batches {
-        let batch = batch?;
+    for batch in files::columns(file, spec.key)? {
         let keep: BooleanArray =
-            hashes.of(&batch)?.into_iter().map(|key| Some(!exchange.takes_out(key))).collect();
+            hashes.of(&batch?)?.into_iter().map(|key| Some(!exchange.takes_out(key))).collect();
         found.rows += keep.len();
         found.hits += keep.len() - keep.true_count();
         found.keep.push(keep);
@@ -147,21 +138,14 @@ fn places(file: &Path, spec: &OutputSpec, exchange: &Exchange) -> Result<Places>
 fn rewrite(file: &Path, part: &Path, schema: &SchemaRef, keep: &[BooleanArray]) -> Result<()> {
     let own = part.with_extension("folder");
     let mut table = HostTable::create(&own, schema.clone())?;
-    let batches = reader(file)?.with_batch_size(ROWS).build().map_err(|e| broken(file, e))?;
-    for (batch, keep) in batches.zip(keep) {
-        let batch = filter_record_batch(&batch?, keep)?;
-        table.write(batch.columns().to_vec())?;
+    for batch in files::rows(file, keep)? {
+        table.write(batch?.columns().to_vec())?;
     }
     let written = table.finish()?;
     for made in &written.files {
         std::fs::rename(made, part).map_err(|e| Error::io("move", made.display(), e))?;
     }
     std::fs::remove_dir(&own).map_err(|e| Error::io("remove", own.display(), e))
-}
-
-fn reader(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let open = File::open(file).map_err(|e| Error::io("open", file.display(), e))?;
-    ParquetRecordBatchReaderBuilder::try_new(open).map_err(|e| broken(file, e))
 }
 
 /// One file under two names; where the disk knows no such thing, two files.
@@ -180,8 +164,4 @@ fn sync(folder: &Path) -> Result<()> {
             .map_err(|e| Error::io("flush the folder", folder.display(), e))?;
     }
     Ok(())
-}
-
-fn broken(file: &Path, e: parquet::errors::ParquetError) -> Error {
-    Error::new(throughline_core::ErrorKind::Io, format!("read {}: {e}", file.display())).caused_by(e)
 }

@@ -10,7 +10,7 @@ use throughline_sql::TableRef;
 
 use super::difference::{Versions, within};
 use super::groups::Groups;
-use super::nodes::{GROUPED, Node, Records, Tie, opener};
+use super::nodes::{GROUPED, Records, openers};
 use super::{Before, Perhaps, whole};
 use crate::canon;
 use crate::host::texts;
@@ -156,7 +156,9 @@ async fn open_inquiries(runner: &Runner<'_>, before: &Before, groups: &mut Group
     let mut rows = runner.read("SELECT inquiry_id FROM i_inquiries WHERE closed_ts IS NULL").await?;
     while let Some(batch) = rows.try_next().await? {
         for id in texts(&batch, "inquiry_id")?.iter().flatten() {
-            groups.touch(&[Node { hash: opener(id), tie: Tie::Always }]);
+            for opener in openers(id) {
+                groups.touch(&[opener]);
+            }
         }
     }
     Ok(())

@@ -26,6 +26,8 @@ pub struct World {
     pub previous: Previous,
     /// What an epoch before left.
     pub before: Option<Before>,
+    /// The canonical tables are files, as those of a pipeline are.
+    pub in_files: bool,
 }
 
 impl World {
@@ -54,7 +56,12 @@ impl World {
         let mut canonical = BTreeMap::new();
         for spec in TABLES {
             let rows = self.tables.get(spec.name).map_or(&[][..], Vec::as_slice);
-            let rows = rows_of(spec.name, rows);
+            let mut rows = rows_of(spec.name, rows);
+            if self.in_files {
+                engine.bind("given", &rows).await?;
+                let folder = dir.path().join("canonical").join(spec.name);
+                rows = engine.write(spec.name, "SELECT * FROM given", &[], &folder).await?.table();
+            }
             engine.bind(&format!("in_{}", spec.name), &rows).await?;
             canonical.insert(spec.name, rows);
         }
@@ -67,7 +74,7 @@ impl World {
             now_us: self.now_us.unwrap_or(NOW_US),
             canonical: &canonical,
             previous: &self.previous,
-            before: self.before.as_ref(),
+            before: self.before.as_ref().ok_or("this is the first run"),
             progress,
         };
         let outcome = run(job).await?;

@@ -42,7 +42,7 @@ pub async fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<CaseReport
         pipeline,
         folder.path(),
         engine,
-        Inputs { tables: inputs, unique: false, previous: Previous::default(), before: None },
+        Inputs { tables: inputs, unique: false, previous: Previous::default(), before: Err("a test case") },
         &folder.path().join("tables"),
         case.now_us,
         &|_| Ok(()),

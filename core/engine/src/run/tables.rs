@@ -40,8 +40,8 @@ pub(crate) struct Inputs {
     pub unique: bool,
     /// What the last epoch held.
     pub previous: Previous,
-    /// What a run can go on from instead of computing everything.
-    pub before: Option<Before>,
+    /// What a run can go on from instead of computing everything, or why it cannot.
+    pub before: std::result::Result<Before, &'static str>,
 }
 
 /// A fresh engine session within the pipeline's memory limit.
@@ -187,27 +187,34 @@ async fn previous_tables(
     })
 }
 
-/// The last epoch as a run goes on from it: `None` when everything is to be computed.
-async fn before_tables(job: &Job<'_>) -> Result<Option<Before>> {
-    let options = job.options;
-    if options.rebuild || options.dry_run || !job.forgets.is_empty() {
-        return Ok(None);
+/// The last epoch as a run goes on from it, or why everything is to be computed.
+async fn before_tables(job: &Job<'_>) -> Result<std::result::Result<Before, &'static str>> {
+    if job.options.rebuild {
+        return Ok(Err("a rebuild was asked for"));
     }
-    let Some(epoch) = job.store.last_committed_epoch(&job.pipeline.name).await? else { return Ok(None) };
+    if job.options.dry_run {
+        return Ok(Err("a dry run keeps nothing to go on from"));
+    }
+    if !job.forgets.is_empty() {
+        return Ok(Err("people are to be forgotten in every table"));
+    }
+    let Some(epoch) = job.store.last_committed_epoch(&job.pipeline.name).await? else {
+        return Ok(Err("this is the first run"));
+    };
     let mut before = Before::default();
     for table in publish::epoch_state(&epoch)?.tables {
         let rows = table.reference(job.state_dir)?;
         if let TableRef::Parquet { files, .. } = &rows
             && files.iter().any(|f| !f.exists())
         {
-            return Ok(None);
+            return Ok(Err("tables of the epoch before are gone"));
         }
         match table.name.strip_prefix("in_") {
             Some(canonical) if !table.published => before.canonical.insert(canonical.to_owned(), rows),
             _ => before.tables.insert(table.name, rows),
         };
     }
-    Ok(Some(before))
+    Ok(Ok(before))
 }
 
 async fn without_forgotten(rows: &TableRef, marks: &Marks, engine: &dyn SqlEngine) -> Result<TableRef> {
@@ -281,7 +288,7 @@ pub(crate) async fn derive(
         now_us,
         canonical: &canonical,
         previous: &previous,
-        before: before.as_ref(),
+        before: before.as_ref().map_err(|because| *because),
         progress: Some(progress),
     })
     .await?;
