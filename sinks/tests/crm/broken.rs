@@ -7,12 +7,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use throughline_core::{Error, NoteStore, Result, TxnId};
 
-use crate::company_crm::{ALL, Crm, World, rows, stage};
+use crate::company_crm::{ALL, Crm, Row, World, rows, stage};
 
-fn deals(
-    world: &World,
-    count: usize,
-) -> Vec<(String, Option<&'static str>, Option<String>, Option<&'static str>)> {
+fn deals(world: &World, count: usize) -> Vec<Row<'static>> {
     world
         .deals(count)
         .iter()
@@ -211,11 +208,13 @@ async fn a_source_and_a_sink_of_one_account_buy_one_token() {
         crate::company_crm::connector(Crm::Amocrm).build(&options).map_err(|e| format!("{e:?}")).unwrap();
     let ctx = world.context();
     let (one, two) = futures::future::join(sink.check(&ctx), source.check(&ctx)).await;
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     // The token is refused: whoever meets it first buys the next, the other takes that.
     world.server().auth.expire();
     let (one, two) = futures::future::join(sink.check(&ctx), source.check(&ctx)).await;
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     let stats = serde_json::to_value(world.server().stats.snapshot()).unwrap();
     assert_eq!(stats["refreshes"], 2, "{stats:#}");
     world.running.stop().await.unwrap();

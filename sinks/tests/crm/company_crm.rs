@@ -256,8 +256,10 @@ pub async fn stage(sink: &DynSink, ctx: &Context, txn: &str, rows: RecordBatch) 
     sink.stage(ctx, &table, futures::stream::iter(batches).boxed(), &TxnId(txn.into())).await
 }
 
-/// Rows of the table that the engine makes: deal, channel, page, touches.
-pub fn rows(of: &[(String, Option<&str>, Option<String>, Option<&str>)]) -> RecordBatch {
+/// A row of the table that the engine makes: deal, channel, page, touches.
+pub type Row<'a> = (String, Option<&'a str>, Option<String>, Option<&'a str>);
+
+pub fn rows(of: &[Row]) -> RecordBatch {
     let column = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
     RecordBatch::try_from_iter([
         ("deal_id", column(of.iter().map(|r| Some(r.0.as_str())).collect())),

@@ -3,9 +3,7 @@
 use serde_json::json;
 use throughline_core::{ErrorKind, TxnId};
 
-use crate::company_crm::{ALL, Crm, World, connector, rows, stage};
-
-type Row<'a> = (String, Option<&'a str>, Option<String>, Option<&'a str>);
+use crate::company_crm::{ALL, Crm, Row, World, connector, rows, stage};
 
 fn row<'a>(world: &World, pos: u32) -> Row<'a> {
     (world.id(pos), Some("Яндекс Директ"), Some(format!("studio.example/«{pos}»?a=1&b=[2]")), Some("3"))
