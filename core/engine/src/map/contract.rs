@@ -83,13 +83,16 @@ fn keyless(key: &[String], table: &str) -> String {
 fn keyless_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> Option<String> {
     let key = landed_key(spec, landed)?;
     let names = spec.key.join(", ").replace('\'', "''");
-    let (from, keyless) = (valid_rows(spec, raw, windows), keyless(&key, "r"));
+    let (from, keyless) = (valid_rows(spec, landed, raw, windows), keyless(&key, "r"));
     Some(format!("SELECT 'the key ({names}) is missing' AS _tl_reason, r.* FROM {from} r WHERE {keyless}"))
 }
 
 /// Less the rows of windows that a later one replaced.
-fn valid_rows(spec: &StreamSpec, raw: &str, windows: Option<&str>) -> String {
-    if let (Some(restates), Some(windows)) = (&spec.restates, windows) {
+fn valid_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> String {
+    // Where nothing landed yet, no day did.
+    if let (Some(restates), Some(windows)) = (&spec.restates, windows)
+        && landed.field_with_name(&restates.day_column).is_ok()
+    {
         let day = quoted(&restates.day_column);
         return format!(
             "(SELECT w.* FROM {raw} w LEFT JOIN {windows} t \
@@ -102,7 +105,7 @@ fn valid_rows(spec: &StreamSpec, raw: &str, windows: Option<&str>) -> String {
 
 /// The latest version of each key.
 fn current_rows(spec: &StreamSpec, landed: &SchemaRef, raw: &str, windows: Option<&str>) -> String {
-    let from = valid_rows(spec, raw, windows);
+    let from = valid_rows(spec, landed, raw, windows);
     let Some(key) = landed_key(spec, landed) else { return format!("SELECT * FROM {from}") };
     // Only the winners' numbers go through the hash table, not their rows: of a join the left side is held.
     // `IN` would put the rows there.
