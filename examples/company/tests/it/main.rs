@@ -3,12 +3,14 @@
 
 mod amocrm;
 mod bitrix24;
+mod comagic;
 mod direct;
 mod faults;
 mod ga4;
 mod hubspot;
 mod metrika;
 mod truth;
+mod uploads;
 mod whatsapp;
 
 use company::faults::Rule;
