@@ -33,4 +33,5 @@ mod receiving;
 mod serve;
 mod studio;
 mod truth;
+mod uploads;
 mod write_back;
