@@ -548,6 +548,44 @@ async fn a_person_sees_before_what_would_go_and_that_it_stays() {
 }
 
 #[tokio::test]
+async fn files_are_those_of_the_documentation() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/api/analytics/samples");
+    let (Ok(sample), Ok(event)) = (
+        std::fs::read_to_string(format!("{folder}/yandex-metrica/offline_conversions.csv")),
+        std::fs::read_to_string(format!("{folder}/google-analytics-4/measurement_protocol_request.json")),
+    ) else {
+        eprintln!("SKIPPED: {folder} is not here");
+        return;
+    };
+    let world = World::new().await;
+    let cells: Vec<&str> = sample.lines().nth(1).unwrap().split(',').collect();
+    let at: i64 = cells[2].parse().unwrap();
+    *world.now.lock().unwrap() = at + 10;
+    world.company.server.set_now(at + 10).unwrap();
+    let sink = world.metrica("offline_conversions", json!({}));
+    world.epoch(&sink, "t", &conversions(&[("won:1", at, Some(cells[0]), 1_500_000)])).await;
+    let file = &world.files()[0];
+    assert_eq!(file.header.join(","), sample.lines().next().unwrap());
+    let row: Vec<&str> = file.header.iter().map(|name| file.rows[0][name].as_str()).collect();
+    assert_eq!(row, cells);
+
+    let event: Value = serde_json::from_str(&event).unwrap();
+    let at = event["timestamp_micros"].as_i64().unwrap();
+    *world.now.lock().unwrap() = at / 1_000_000 + 10;
+    world.company.server.set_now(at / 1_000_000 + 10).unwrap();
+    let client = event["client_id"].as_str().unwrap();
+    let deal = event["events"][0]["params"]["transaction_id"].as_str().unwrap();
+    world
+        .epoch(&world.ga4(json!({})), "e", &conversions(&[(deal, at / 1_000_000, Some(client), 1_500_000)]))
+        .await;
+    let sent = &world.company.server.uploads.events()[0];
+    assert_eq!((sent.client_id.as_str(), sent.timestamp_micros), (client, at));
+    let mut params = event["events"][0]["params"].clone();
+    params["value"] = 15000.0.into();
+    assert_eq!(sent.params, params);
+}
+
+#[tokio::test]
 async fn the_suite_of_sinks() {
     let world = Arc::new(World::new().await);
     let of = world.clone();
