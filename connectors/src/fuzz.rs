@@ -185,3 +185,41 @@ fn lines_that_forgetting_rewrites() {
         }
     });
 }
+
+/// Rows of query results become JSON objects or are told; reports are read or refused.
+#[test]
+fn answers_of_google() {
+    use crate::ga4::answer::Answer;
+    use crate::ga4_bigquery::rows::{Field, Writer};
+
+    let fields = r#"[{"name":"event_timestamp","type":"INTEGER"},{"name":"event_params","type":"RECORD","mode":"REPEATED",
+        "fields":[{"name":"key","type":"STRING"},{"name":"value","type":"RECORD","fields":[
+        {"name":"string_value","type":"STRING"},{"name":"double_value","type":"FLOAT"}]}]},{"name":"on","type":"BOOLEAN"}]"#;
+    let fields: Vec<Field> = serde_json::from_str(fields).unwrap();
+    let rows = [
+        r#"{"f":[{"v":"1788220800000000"},{"v":[{"v":{"f":[{"v":"tl"},{"v":{"f":[{"v":"\u044f \"x\""},{"v":null}]}}]}}]},{"v":"true"}]}"#,
+        r#"{"f":[{"v":null},{"v":[]},{"v":null}]}"#,
+        r#"{"f":[{"v":"-7"},{"v":[{"v":{"f":[{"v":"n"},{"v":{"f":[{"v":null},{"v":"1.5E-5"}]}}]}}]},{"v":"false"}]}"#,
+    ];
+    let reports = [
+        include_str!("ga4/samples/run_report_page1.json"),
+        include_str!("ga4/samples/run_report_page2.json"),
+        include_str!("ga4/samples/run_report_empty.json"),
+    ];
+    let seeds: Vec<Vec<u8>> = rows.iter().chain(&reports).map(|s| s.as_bytes().to_vec()).collect();
+    fuzz("answers of Google", &seeds, |bytes, _| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let params = ["n".to_owned()];
+        let mut writer = Writer::new(&fields, &params, "tl", &[("day", "2026-09-01")]);
+        if let Ok(record) = writer.record(text) {
+            assert!(serde_json::from_str::<Value>(record).is_ok_and(|v| v.is_object()), "{record}");
+        }
+        if let Ok(answer) = Answer::read(bytes, "a report") {
+            assert_eq!(answer.rows.count as usize, answer.rows.marks.len());
+            answer.metadata.lacks();
+            if let Some(quota) = answer.property_quota {
+                let _ = quota.room(7, 0);
+            }
+        }
+    });
+}

@@ -22,6 +22,7 @@ mod foreign;
 mod forget;
 mod forget_chats;
 mod forget_received;
+mod ga4;
 mod history;
 mod hubspot;
 mod link;

@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-mod answer;
+pub(crate) mod answer;
 mod client;
 mod config;
 mod read;

@@ -4,15 +4,15 @@ mod client;
 mod config;
 mod fields;
 mod read;
-mod rows;
+pub(crate) mod rows;
 mod state;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, Mapping, Options, Param, ReadRequest,
-    ReadStream, Result, Source, SourceConnector,
+    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Mapping, Options, Param,
+    ReadRequest, ReadStream, Result, Source, SourceConnector,
 };
 
 use crate::flow;
@@ -20,6 +20,7 @@ use crate::google::Access;
 use client::Client;
 pub use config::Config;
 use config::Settings;
+use state::{Notes, State};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
 
@@ -129,5 +130,10 @@ impl Source for Ga4Bigquery {
         let (client, own, settings) = (self.client(ctx), ctx.clone(), self.settings.clone());
         let read = move |out| read::Reader { ctx: own, client, settings, out }.run(request);
         Ok(flow::of_stream(ctx, fields::EVENTS, flow::task(read)))
+    }
+
+    /// The rows are safe: their queries serve no more.
+    async fn committed(&self, ctx: &Context, _: &str, checkpoint: &Checkpoint) -> Result<()> {
+        Notes(ctx).tidy(&State::of(Some(checkpoint))?).await
     }
 }

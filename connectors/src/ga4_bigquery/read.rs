@@ -75,6 +75,7 @@ impl Reader {
             return self.preview(&tables).await;
         }
         let mut state = State::of(request.checkpoint.as_ref())?;
+        Notes(&self.ctx).tidy(&state).await?;
         let shape = self.settings.shape();
         if state.shape != shape {
             if !state.read.is_empty() {
@@ -194,8 +195,8 @@ impl Reader {
             state.read.remove(&exported.day);
         }
         self.out.send(ReadEvent::Checkpoint(state.checkpoint())).await?;
-        // The next run wants fresh rows, and asks only for a table that was changed.
-        Notes(&self.ctx).forget(&exported.name).await
+        // Else the query goes when its rows are safe. Nobody says so of a backfill's.
+        if whole && exported.daily { Ok(()) } else { Notes(&self.ctx).forget(&exported.name).await }
     }
 
     /// The first page to read of a table: of its query, or where an earlier read stopped. `None` when there is no
@@ -223,7 +224,7 @@ impl Reader {
             // An intraday table changes all the time: its query is never used again.
             let moment = if exported.daily { 0 } else { self.ctx.clock.now_us() };
             let question = format!("{query}|{modified}|{moment}|{location}|{}", self.settings.project);
-            let job = Job { id: Notes(&self.ctx).job(&exported.name, &question).await?, location };
+            let job = Job { id: Notes(&self.ctx).job(&exported.name, modified, &question).await?, location };
             let first = async {
                 self.client.start(&query, &job).await?;
                 self.page(&job, None, exported).await

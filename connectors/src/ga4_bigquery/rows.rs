@@ -231,7 +231,8 @@ fn content(out: &mut String, field: &Field, value: &Content<'_>) -> Result<(), S
 /// Whole numbers and truth are written as such; a fraction keeps its digits.
 fn scalar(out: &mut String, field: &Field, text: &str) {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let whole = !digits.is_empty()
+    // 64 bits have 19 digits.
+    let whole = (1..=19).contains(&digits.len())
         && digits.bytes().all(|b| b.is_ascii_digit())
         && (digits.len() == 1 || !digits.starts_with('0'));
     match field.kind.as_str() {

@@ -57,6 +57,8 @@ struct Note {
     id: String,
     question: String,
     at_us: InstantUs,
+    /// Of the table, as in [`State::read`].
+    modified_ms: i64,
 }
 
 pub(crate) struct Notes<'a>(pub &'a Context);
@@ -68,7 +70,7 @@ impl Notes<'_> {
 
     /// The id of the query for a table; `question` stands for all that decides its answer. It is noted before it is
     /// used: a run that follows a crash goes on with the same query, which is billed once.
-    pub async fn job(&self, table: &str, question: &str) -> Result<String> {
+    pub async fn job(&self, table: &str, modified_ms: i64, question: &str) -> Result<String> {
         let (now, question) = (self.0.clock.now_us(), mark(question));
         let key = Self::key(table);
         let note = self.0.notes.get(&key).await?.and_then(|v| serde_json::from_value::<Note>(v).ok());
@@ -79,7 +81,7 @@ impl Notes<'_> {
         let serial = self.next("query").await?;
         // Ids are the project's: another installation may count the same.
         let id = format!("throughline_{question}_{now}_{serial}");
-        let note = serde_json::to_value(Note { id: id.clone(), question, at_us: now })
+        let note = serde_json::to_value(Note { id: id.clone(), question, at_us: now, modified_ms })
             .map_err(|e| Error::bug(format!("a note cannot be written: {e}")))?;
         self.0.notes.put(&key, Some(note)).await?;
         Ok(id)
@@ -87,6 +89,23 @@ impl Notes<'_> {
 
     pub async fn forget(&self, table: &str) -> Result<()> {
         self.0.notes.put(&Self::key(table), None).await
+    }
+
+    /// Drops queries whose rows are safe, and those whose results are gone.
+    pub async fn tidy(&self, state: &State) -> Result<()> {
+        let now = self.0.clock.now_us();
+        for (key, value) in self.0.notes.list("query/").await? {
+            let Ok(note) = serde_json::from_value::<Note>(value) else {
+                self.0.notes.put(&key, None).await?;
+                continue;
+            };
+            let day = key.rsplit('_').next().and_then(|date| NaiveDate::parse_from_str(date, "%Y%m%d").ok());
+            let safe = day.and_then(|day| state.read.get(&day)) == Some(&note.modified_ms);
+            if safe || !(0..RESULTS_LAST_US).contains(&(now - note.at_us)) {
+                self.0.notes.put(&key, None).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A number that was never given before.

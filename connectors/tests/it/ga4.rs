@@ -346,7 +346,7 @@ async fn questions_fit_the_specification() {
     };
     let running =
         Arc::new(company(ga4::Options { cardinality: 5, ..ga4::Options::default() }, 200, &[]).await);
-    let log = Arc::new(Mutex::new(Vec::<(Asked, Vec<u8>)>::new()));
+    let log = Log::default();
     let server = passing_on(running.clone(), log.clone()).await;
     let world = world(&running);
     let mut value = options(&running, json!({"base_url": server.url, "page_rows": 4, "currency": "USD"}));
@@ -368,8 +368,11 @@ async fn questions_fit_the_specification() {
     assert!(seen["analyticsdata.properties.runReport"] > 40, "{seen:?}");
 }
 
+/// Questions and the answers to them.
+pub type Log = Arc<Mutex<Vec<(Asked, Vec<u8>)>>>;
+
 /// A server that writes down what it passes on to the company.
-pub async fn passing_on(running: Arc<company::Running>, log: Arc<Mutex<Vec<(Asked, Vec<u8>)>>>) -> Server {
+pub async fn passing_on(running: Arc<company::Running>, log: Log) -> Server {
     let google = Google::new(7, running.server.options.ga4.clone());
     Server::start(move |asked| {
         let base = format!("http://{}", asked.header("host").unwrap());

@@ -1,7 +1,7 @@
 //! The `ga4_bigquery` connector against the simulated company's export.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use company::ga4::{self, auth, bigquery, events};
 use serde_json::{Value, json};
@@ -9,8 +9,7 @@ use throughline_connectors::ga4_bigquery::Ga4BigqueryConnector;
 use throughline_core::{DynSource, ErrorKind, Options, SourceConnector};
 
 use super::discovery::Discovery;
-use super::fixture::Asked;
-use super::ga4::{company, later, passing_on, world};
+use super::ga4::{Log, company, later, passing_on, world};
 use super::support::{Break, Landing, World, map, readme_options, spec};
 
 fn exporting(export: bigquery::Options) -> ga4::Options {
@@ -323,7 +322,7 @@ async fn questions_fit_the_specification() {
     let Some(discovery) = Discovery::of("google-bigquery-v2", "bigquery.v2.json") else { return };
     let export = bigquery::Options { list_rows: 10, ..bigquery::Options::default() };
     let running = Arc::new(company(exporting(export), 60, &[]).await);
-    let log = Arc::new(Mutex::new(Vec::<(Asked, Vec<u8>)>::new()));
+    let log = Log::default();
     let server = passing_on(running.clone(), log.clone()).await;
     let world = world(&running);
     let mut value = options(&running, json!({"base_url": server.url, "page_rows": 7}));

@@ -21,8 +21,6 @@ pub const ANALYTICS: &str = "https://www.googleapis.com/auth/analytics.readonly"
 pub const BIGQUERY: &str = "https://www.googleapis.com/auth/bigquery";
 /// Seconds that an access token lives.
 const LIFE_S: i64 = 3600;
-/// A claim may be so many seconds off.
-const SKEW_S: i64 = 300;
 
 struct Token {
     text: String,
@@ -32,6 +30,7 @@ struct Token {
 
 pub struct Auth {
     seed: u64,
+    skew_s: i64,
     tokens: Mutex<Vec<Token>>,
     given: Mutex<u64>,
 }
@@ -66,8 +65,8 @@ fn denied(error: &str, description: &str) -> Reply {
 }
 
 impl Auth {
-    pub fn new(seed: u64) -> Auth {
-        Auth { seed, tokens: Mutex::default(), given: Mutex::default() }
+    pub fn new(seed: u64, skew_s: i64) -> Auth {
+        Auth { seed, skew_s, tokens: Mutex::default(), given: Mutex::default() }
     }
 
     /// Every access token is void from now on.
@@ -83,10 +82,12 @@ impl Auth {
         let form = pairs(&body);
         let get = |name: &str| form.iter().find(|(k, _)| k == name).map_or("", |(_, v)| v.as_str());
         let scope = match get("grant_type") {
-            "urn:ietf:params:oauth:grant-type:jwt-bearer" => match claims(get("assertion"), call) {
-                Ok(scope) => scope,
-                Err(why) => return denied("invalid_grant", &why),
-            },
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
+                match claims(get("assertion"), call, self.skew_s) {
+                    Ok(scope) => scope,
+                    Err(why) => return denied("invalid_grant", &why),
+                }
+            }
             "refresh_token" => {
                 if (get("client_id"), get("client_secret")) != (CLIENT_ID, CLIENT_SECRET) {
                     return Reply::json(
@@ -132,7 +133,7 @@ impl Auth {
 }
 
 /// The scope of a signed claim that is as it should be.
-fn claims(jwt: &str, call: &Call) -> Result<String, String> {
+fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
     let bad = || "Invalid JWT: Token must be in JWT form".to_owned();
     let (signed, signature) = jwt.rsplit_once('.').ok_or_else(bad)?;
     let (header, claims) = signed.split_once('.').ok_or_else(bad)?;
@@ -150,7 +151,7 @@ fn claims(jwt: &str, call: &Call) -> Result<String, String> {
         return Err("Invalid JWT: iss or aud".to_owned());
     }
     let (iat, exp) = (claims["iat"].as_i64().unwrap_or(0), claims["exp"].as_i64().unwrap_or(0));
-    if exp - iat > 3600 || exp <= call.now || iat > call.now + SKEW_S {
+    if exp - iat > 3600 || exp <= call.now || iat > call.now + skew_s {
         return Err(
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
                 .to_owned(),

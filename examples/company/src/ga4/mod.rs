@@ -29,6 +29,8 @@ pub struct Options {
     pub day_tokens: i64,
     /// Metrics this account must not see.
     pub hidden: Vec<&'static str>,
+    /// A signed claim may be so many seconds ahead of the company's clock.
+    pub skew_s: i64,
     pub export: bigquery::Options,
 }
 
@@ -42,6 +44,7 @@ impl Default for Options {
             hour_tokens: 14_000,
             day_tokens: 200_000,
             hidden: Vec::new(),
+            skew_s: 300,
             export: bigquery::Options::default(),
         }
     }
@@ -104,8 +107,8 @@ pub fn failure(path: &str, status: u16) -> Reply {
 impl Google {
     pub fn new(seed: u64, options: Options) -> Google {
         Google {
+            auth: auth::Auth::new(seed, options.skew_s),
             options,
-            auth: auth::Auth::new(seed),
             spent: report::Spent::default(),
             jobs: bigquery::Jobs::default(),
         }
