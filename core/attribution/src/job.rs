@@ -41,6 +41,8 @@ pub struct Job<'a> {
     /// What the epoch before was computed from and kept: with it only what can have changed since is computed. Or
     /// why there is none.
     pub before: std::result::Result<&'a Before, &'a str>,
+    /// Whether to leave something that the next run can go on from.
+    pub keep: bool,
     pub progress: Option<&'a Progress<'a>>,
 }
 
@@ -122,7 +124,10 @@ async fn whole(job: Job<'_>, because: String) -> Result<Outcome> {
     let books = books::check(runner, job.settings, &reporting).await?;
     told::tell(runner, job.now_us, &mut notices).await?;
     alerts::tell(runner, &job.settings.alerts, &mut notices).await?;
-    let state = incremental::keep(runner, job.settings, &reporting, job.now_us).await?;
+    let mut state = Vec::new();
+    if job.keep {
+        state = incremental::keep(runner, job.settings, &reporting, job.now_us).await?;
+    }
     Ok(Outcome {
         tables,
         state,

@@ -80,6 +80,7 @@ impl Rig {
                 canonical,
                 previous: &previous,
                 before: before.ok_or("this is the first run"),
+                keep: true,
                 progress: Some(&progress),
             };
             throughline_attribution::run(job).await

@@ -75,6 +75,7 @@ impl World {
             canonical: &canonical,
             previous: &self.previous,
             before: self.before.as_ref().ok_or("this is the first run"),
+            keep: true,
             progress,
         };
         let outcome = run(job).await?;

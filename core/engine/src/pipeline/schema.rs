@@ -101,6 +101,7 @@ fn engine() -> Json {
             "parallel_streams": { "type": "integer", "minimum": 1, "maximum": 64, "default": 4, "description": "Streams read at the same time." },
             "threads": { "type": "integer", "minimum": 1, "maximum": 1024, "description": "Threads for SQL; default: one per core." },
             "keep_steps": { "type": "boolean", "default": false, "description": "Keep the rows of every step of attribution as files, for looking into." },
+            "rebuild_below": { "type": "integer", "minimum": 0, "maximum": 1_000_000_000, "default": 100_000, "description": "With fewer records every run attributes all of them; with more, those that new ones touch." },
         }),
     )
 }

@@ -99,12 +99,21 @@ pub struct EngineSettings {
     pub threads: usize,
     /// Every step's rows stay as files beside the tables, until the next epoch.
     pub keep_steps: bool,
+    /// With fewer canonical records every run attributes all of them: that is quicker than finding out which of them
+    /// new ones touch.
+    pub rebuild_below: u64,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { memory_bytes: 512_000_000, parallel_streams: 4, threads: cores, keep_steps: false }
+        Self {
+            memory_bytes: 512_000_000,
+            parallel_streams: 4,
+            threads: cores,
+            keep_steps: false,
+            rebuild_below: 100_000,
+        }
     }
 }
 
@@ -129,6 +138,9 @@ pub fn engine(section: Option<Section<'_>>) -> EngineSettings {
     }
     if let Some(keep) = section.flag("keep_steps") {
         settings.keep_steps = keep;
+    }
+    if let Some(number) = section.whole("rebuild_below", 0..=1_000_000_000) {
+        settings.rebuild_below = number as u64;
     }
     section.finish();
     settings

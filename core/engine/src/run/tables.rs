@@ -42,6 +42,8 @@ pub(crate) struct Inputs {
     pub previous: Previous,
     /// What a run can go on from instead of computing everything, or why it cannot.
     pub before: std::result::Result<Before, &'static str>,
+    /// Whether to leave something to go on from.
+    pub keep: bool,
 }
 
 /// A fresh engine session within the pipeline's memory limit.
@@ -115,8 +117,10 @@ pub(crate) async fn compute(
         if services.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     };
     let previous = previous_tables(job, engine.as_ref(), &mut report.notices).await?;
-    let before = before_tables(job).await?;
-    let given = Inputs { tables: inputs, unique: true, previous, before };
+    let records: u64 = report.canonical.iter().map(|t| t.rows).sum();
+    let keep = records >= pipeline.engine.rebuild_below;
+    let before = if keep { before_tables(job).await? } else { Err("there are few records") };
+    let given = Inputs { tables: inputs, unique: true, previous, before, keep };
     let result = derive(pipeline, job.state_dir, engine, given, folder, now_us, &progress).await?;
     report.notices.extend(result.notices.iter().cloned());
     report.attributed = Some(result.scope.clone());
@@ -241,7 +245,7 @@ pub(crate) async fn derive(
     now_us: i64,
     progress: &throughline_attribution::Progress<'_>,
 ) -> Result<Computed> {
-    let Inputs { tables: mut inputs, unique, previous, before } = given;
+    let Inputs { tables: mut inputs, unique, previous, before, keep } = given;
     let mut stored = Vec::new();
     let mut may_repeat: Vec<&str> = Vec::new();
     if !unique {
@@ -289,6 +293,7 @@ pub(crate) async fn derive(
         canonical: &canonical,
         previous: &previous,
         before: before.as_ref().map_err(|because| *because),
+        keep,
         progress: Some(progress),
     })
     .await?;
