@@ -132,7 +132,16 @@ async fn comagic_data() {
     let report = suite.streams(["chats", "messages", "sessions", "employees"]).run().await;
     passes(
         &report,
-        &["connection", "rows", "repeatable", "counts", "cancel", "cancel_request", "http_errors", "http_rubbish"],
+        &[
+            "connection",
+            "rows",
+            "repeatable",
+            "counts",
+            "cancel",
+            "cancel_request",
+            "http_errors",
+            "http_rubbish",
+        ],
     );
 }
 

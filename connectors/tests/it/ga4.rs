@@ -357,11 +357,24 @@ async fn questions_fit_the_specification() {
     for stream in ["ad_costs", "sessions"] {
         Landing::default().run(&source, &world.ctx, stream).await.unwrap();
     }
+    // The sample of a request asks in the same words.
+    let sample: Value =
+        serde_json::from_str(include_str!("../../src/ga4/samples/run_report_request.json")).unwrap();
+    discovery.check("RunReportRequest", &sample, "sample");
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (asked, answer) in log.lock().unwrap().iter().filter(|(a, _)| a.path != "/token") {
         assert!(asked.header("authorization").unwrap().starts_with("Bearer ya29."));
         let method = discovery.request("POST", asked);
         discovery.answer(&method, answer);
+        let whole = asked.json().get("orderBys").is_some();
+        for (name, value) in sample.as_object().unwrap().iter().filter(|_| whole) {
+            let ours = &asked.json()[name];
+            assert_eq!(
+                std::mem::discriminant(ours),
+                std::mem::discriminant(value),
+                "{name}: {ours}, {value}"
+            );
+        }
         *seen.entry(method["id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     assert_eq!(seen["analyticsdata.properties.checkCompatibility"], 2);
