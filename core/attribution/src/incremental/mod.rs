@@ -232,7 +232,7 @@ async fn partial(job: &Job<'_>, before: &Before) -> Result<Perhaps<Outcome>> {
         state,
         scope: Scope::Part { differing: part.differing as u64, records: part.records as u64 },
         books,
-        notices: notices,
+        notices,
         reporting_currency: reporting.currency,
         params_hash: crate::job::params_hash(settings),
     }))

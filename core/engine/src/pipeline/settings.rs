@@ -140,7 +140,7 @@ pub fn engine(section: Option<Section<'_>>) -> EngineSettings {
         settings.keep_steps = keep;
     }
     if let Some(number) = section.whole("rebuild_below", 0..=1_000_000_000) {
-        settings.rebuild_below = number as u64;
+        settings.rebuild_below = number;
     }
     section.finish();
     settings
