@@ -38,8 +38,6 @@ pub fn alerters() -> Vec<Box<dyn AlertConnector>> {
 
 /// Sinks that write attribution back into CRMs. They ask through accounts that are lent to them: a CRM without
 /// one is left out.
-pub fn write_back(
-    accounts: Vec<Box<dyn throughline_core::ConnectionKind>>,
-) -> Vec<Box<dyn SinkConnector>> {
+pub fn write_back(accounts: Vec<Box<dyn throughline_core::ConnectionKind>>) -> Vec<Box<dyn SinkConnector>> {
     crm::all(accounts)
 }
