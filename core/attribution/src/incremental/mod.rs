@@ -29,7 +29,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use throughline_core::Result;
+use throughline_core::{ErrorKind, Result};
 use throughline_sql::{TableRef, Written};
 
 use crate::host::{HostTable, texts};
@@ -223,7 +223,11 @@ async fn partial(job: &Job<'_>, before: &Before) -> Result<Perhaps<Outcome>> {
         };
         tables.push(table);
     }
-    let books = books::check(runner, settings, &reporting).await?;
+    let books = match books::check(runner, settings, &reporting).await {
+        // Computing everything tells whether it is the records or what was put together.
+        Err(error) if error.kind() == ErrorKind::Data => return whole(error.message()),
+        books => books?,
+    };
     told::tell(runner, job.now_us, &mut notices).await?;
     alerts::tell(runner, &settings.alerts, &mut notices).await?;
     state.push(keep_facts(runner, settings, &reporting, job.now_us).await?);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use throughline_attribution::Scope;
+use throughline_sql::SqlEngine;
 
 use crate::properties::{Dice, tangle};
 use crate::support::{Done, NOW_US, World};
@@ -189,4 +190,22 @@ async fn any_change_gives_the_tables_of_a_rebuild() {
         }
     }
     assert!(parts >= 3, "only {parts} runs went on from the one before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_lost_a_row_are_computed_anew() {
+    let mut world = tangle(9, 24);
+    without_repeats(&mut world);
+    world.in_files = true;
+    let first = world.run().await;
+    let mut before = first.before();
+    let folder = tempfile::tempdir().unwrap();
+    let lost = "SELECT * FROM visits WHERE visit_id <> 'v7'";
+    let visits = first.engine.write("visits", lost, &[], &folder.path().join("visits")).await.unwrap();
+    before.tables.insert("visits".into(), visits.table());
+    world.add("visits", json!([{"visit_id": "new", "started_at": "2026-03-20T10:00:00Z"}]));
+    world.before = Some(before);
+    let done = world.run().await;
+    assert!(matches!(&done.outcome.scope, Scope::All { because } if because.contains("books do not close")));
+    assert_eq!(done.one("SELECT count(*) FROM visits").await, "25");
 }
