@@ -50,7 +50,7 @@ impl Exchange {
         Ok(Self { out: old.into_values().collect(), new })
     }
 
-    /// Adds what else is to be exchanged: `(old rows, new rows)` with all columns of `spec`.
+    /// Puts these rows, with all columns of `spec`, in the place of those with their keys.
     pub fn also(&mut self, spec: &OutputSpec, rows: &RecordBatch) -> Result<()> {
         let mut key = RowHashes::default();
         self.out.extend(key.of(&rows.project(&key_columns(spec))?)?);
@@ -108,6 +108,7 @@ pub(super) fn write(
             table.write(batch.columns().to_vec())?;
         }
         let written = table.finish()?;
+        sync(&own)?;
         rows += written.rows as usize;
         parts.extend(written.files);
     }

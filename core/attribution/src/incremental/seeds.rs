@@ -54,7 +54,9 @@ pub(super) async fn touched(
     if let Some(because) = rates(runner, before, now).await? {
         return whole(because);
     }
-    ads(runner, before, now, &mut touched).await?;
+    if let Some(because) = ads(runner, before, now, &mut touched).await? {
+        return whole(because);
+    }
     open_inquiries(runner, before, &mut touched.groups).await?;
     Ok(Ok(touched))
 }
@@ -108,11 +110,11 @@ async fn ads(
     before: &Before,
     now: &BTreeMap<&'static str, TableRef>,
     touched: &mut Touched,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let (Some(was), Some(is), Some(spec)) =
         (before.canonical.get("costs"), now.get("costs"), canonical::table("costs"))
     else {
-        return Ok(());
+        return Ok(Some("costs of the epoch before are gone".into()));
     };
     let mut words = Vec::new();
     for costs in [was, is] {
@@ -121,14 +123,14 @@ async fn ads(
         words.push(runner.hold("i_ad", include_str!("../steps/49_ads.sql")).await?);
     }
     let Some(difference) = within(runner, &Versions::of(&words[0], &words[1])?).await? else {
-        return Ok(());
+        return Ok(Some("there are too many ads to be compared".into()));
     };
     let mut changed: FxHashSet<String> = FxHashSet::default();
     for batch in difference.gone.iter().chain(&difference.new) {
         changed.extend(texts(batch, "ad_id")?.iter().flatten().map(str::to_string));
     }
     if changed.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let (table, columns) = GROUPED.iter().find(|(t, _)| *t == "messages").copied().unwrap_or_default();
     let select = format!("SELECT {}, ad_id FROM i_messages WHERE ad_id IS NOT NULL", columns.join(", "));
@@ -146,7 +148,7 @@ async fn ads(
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Inquiries that were open may have closed since.
