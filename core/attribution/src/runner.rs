@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use arrow::datatypes::SchemaRef;
 use throughline_core::{BatchStream, Param, Result};
 use throughline_sql::{SqlEngine, TableRef, Written};
 
@@ -76,6 +77,11 @@ impl<'a> Runner<'a> {
 
     pub async fn read(&self, select: &str) -> Result<BatchStream> {
         self.engine.read(select, &self.params).await
+    }
+
+    /// The columns that a query gives.
+    pub async fn describe(&self, select: &str) -> Result<SchemaRef> {
+        self.engine.describe(select, &self.params).await
     }
 
     pub async fn number(&self, select: &str) -> Result<i64> {

@@ -9,7 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use throughline_core::{Error, Result};
 use throughline_sql::TableRef;
 
@@ -80,6 +80,28 @@ pub(super) struct RowHashes {
 
 impl RowHashes {
     pub fn of(&mut self, batch: &RecordBatch) -> Result<Vec<u128>> {
+        let mut all = Vec::with_capacity(batch.num_rows());
+        self.each(batch, |bytes| all.push(wide_hash(bytes)))?;
+        Ok(all)
+    }
+
+    /// The rows of `batch` that are among `wanted`: their numbers and what is kept of them there.
+    pub fn among<T: Copy>(&mut self, batch: &RecordBatch, wanted: &Wanted<T>) -> Result<Vec<(usize, T)>> {
+        let mut found = Vec::new();
+        let mut row = 0;
+        self.each(batch, |bytes| {
+            if wanted.short.contains(&short_hash(bytes))
+                && let Some(kept) = wanted.long.get(&wide_hash(bytes))
+            {
+                found.push((row, *kept));
+            }
+            row += 1;
+        })?;
+        Ok(found)
+    }
+
+    /// Every row as bytes that are equal when the row is.
+    fn each(&mut self, batch: &RecordBatch, mut see: impl FnMut(&[u8])) -> Result<()> {
         if self.converter.is_none() {
             let fields =
                 batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
@@ -87,8 +109,43 @@ impl RowHashes {
         }
         let Some(converter) = &mut self.converter else { return Err(Error::bug("no converter")) };
         let rows = converter.convert_columns(batch.columns())?;
-        Ok(rows.iter().map(|row| wide_hash(row.data())).collect())
+        rows.iter().for_each(|row| see(row.data()));
+        Ok(())
     }
+}
+
+/// Rows to be found again by their hashes, each with something of its own.
+pub(super) struct Wanted<T> {
+    /// Quick to compute: tells most of what is not wanted.
+    short: FxHashSet<u64>,
+    long: FxHashMap<u128, T>,
+}
+
+impl<T> Default for Wanted<T> {
+    fn default() -> Self {
+        Self { short: FxHashSet::default(), long: FxHashMap::default() }
+    }
+}
+
+impl<T: Copy> Wanted<T> {
+    pub fn add(&mut self, batch: &RecordBatch, mut of_row: impl FnMut(usize) -> T) -> Result<()> {
+        let mut row = 0;
+        RowHashes::default().each(batch, |bytes| {
+            self.short.insert(short_hash(bytes));
+            self.long.insert(wide_hash(bytes), of_row(row));
+            row += 1;
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.long.len()
+    }
+}
+
+fn short_hash(bytes: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn wide_hash(bytes: &[u8]) -> u128 {

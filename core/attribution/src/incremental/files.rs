@@ -44,6 +44,11 @@ pub(super) fn columns(file: &Path, names: &[&str]) -> Result<Batches> {
     Batches::of(file, builder.with_projection(mask))
 }
 
+/// All rows and columns.
+pub(super) fn all(file: &Path) -> Result<Batches> {
+    Batches::of(file, builder(file)?)
+}
+
 /// All columns, of the rows that `keep` says, one mask for each batch of [`columns`].
 pub(super) fn rows(file: &Path, keep: &[BooleanArray]) -> Result<Batches> {
     Batches::of(file, builder(file)?.with_row_selection(RowSelection::from_filters(keep)))

@@ -14,10 +14,12 @@
 //! journeys, everything is computed anew: [`Scope::All`] says why.
 
 mod difference;
+mod exchange;
 mod files;
 mod groups;
 mod nodes;
 mod part;
+mod patch;
 mod replace;
 mod seeds;
 mod sums;
@@ -42,8 +44,8 @@ use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::tables::{OutputSpec, output_tables};
 use crate::{alerts, books, canon, days, facts, money, origins, previous, told};
+use exchange::Exchange;
 use part::Part;
-use replace::Exchange;
 use sums::SUMS;
 
 /// Changes whenever what an epoch keeps for the next one changes.
@@ -331,7 +333,7 @@ async fn segments_that_changed(
     );
     let mut rows = runner.read(&select).await?;
     while let Some(batch) = rows.try_next().await? {
-        exchange.also(spec, &batch)?;
+        exchange.also(spec, &batch, "segment")?;
     }
     Ok(())
 }

@@ -3,72 +3,25 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
-use rustc_hash::{FxHashMap, FxHashSet};
 use throughline_core::{Error, Result};
 use throughline_sql::{TableRef, Written};
 
 use super::difference::RowHashes;
+use super::exchange::{Exchange, Fate};
 use super::files;
+use super::patch::Patch;
 use crate::host::HostTable;
-use crate::runner::Runner;
 use crate::tables::OutputSpec;
 
-/// Rows to take out and to put in; those that are both stay where they are.
-pub(super) struct Exchange {
-    /// Hashes of the keys to take out.
-    out: FxHashSet<u128>,
-    new: Vec<RecordBatch>,
-}
+/// Every run adds a file of what is new. Once so many files hold fewer rows than a row group has, they become one.
+const SMALL_FILES: usize = 8;
+const SMALL_ROWS: usize = 128 * 1024;
 
-impl Exchange {
-    /// `had` and `have` are names of bound tables with all columns of `spec`.
-    pub async fn between(runner: &Runner<'_>, spec: &OutputSpec, had: &str, have: &str) -> Result<Self> {
-        let columns: Vec<String> = spec.columns.iter().map(|c| format!("\"{}\"", c.name)).collect();
-        let select = |table: &str| format!("SELECT {} FROM {table}", columns.join(", "));
-        let keys = key_columns(spec);
-        // Whole rows by hash, with the hash of their key.
-        let mut old: FxHashMap<u128, u128> = FxHashMap::default();
-        let (mut whole, mut key) = (RowHashes::default(), RowHashes::default());
-        let mut rows = runner.read(&select(had)).await?;
-        while let Some(batch) = rows.try_next().await? {
-            let (rows, keys) = (whole.of(&batch)?, key.of(&batch.project(&keys)?)?);
-            old.extend(rows.into_iter().zip(keys));
-        }
-        let mut new = Vec::new();
-        let mut rows = runner.read(&select(have)).await?;
-        while let Some(batch) = rows.try_next().await? {
-            let differs: BooleanArray =
-                whole.of(&batch)?.into_iter().map(|hash| Some(old.remove(&hash).is_none())).collect();
-            if differs.true_count() > 0 {
-                new.push(filter_record_batch(&batch, &differs)?);
-            }
-        }
-        Ok(Self { out: old.into_values().collect(), new })
-    }
-
-    /// Puts these rows, with all columns of `spec`, in the place of those with their keys.
-    pub fn also(&mut self, spec: &OutputSpec, rows: &RecordBatch) -> Result<()> {
-        let mut key = RowHashes::default();
-        self.out.extend(key.of(&rows.project(&key_columns(spec))?)?);
-        self.new.push(rows.clone());
-        Ok(())
-    }
-
-    fn takes_out(&self, key: u128) -> bool {
-        self.out.contains(&key)
-    }
-}
-
-fn key_columns(spec: &OutputSpec) -> Vec<usize> {
-    spec.columns.iter().enumerate().filter(|(_, c)| spec.key.contains(&c.name)).map(|(n, _)| n).collect()
-}
-
-/// Writes the table into a fresh folder; `None` when a row that is to be taken out is not there once: what is kept
-/// of the epoch before does not fit its tables.
+/// Writes the table into a fresh folder; `None` when a row that is to go or to change is not there once, or the
+/// files have other columns: what is kept of the epoch before does not fit its tables.
 pub(super) fn write(
     folder: &Path,
     spec: &OutputSpec,
@@ -79,74 +32,74 @@ pub(super) fn write(
     let TableRef::Parquet { files, .. } = was else {
         return Err(Error::bug(format!("{}: the table of the epoch before is no file", spec.name)));
     };
-    std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder.display(), e))?;
-    let mut parts: Vec<PathBuf> = Vec::new();
-    let (mut rows, mut taken) = (0, 0);
-    for file in files {
-        let part = folder.join(format!("kept-{}.parquet", parts.len()));
-        let found = places(file, spec, exchange)?;
-        if found.hits == 0 {
-            link(file, &part)?;
-            parts.push(part);
-            rows += found.rows;
-            continue;
-        }
-        taken += found.hits;
-        rows += found.rows - found.hits;
-        if found.rows > found.hits {
-            rewrite(file, &part, &schema, &found.keep)?;
-            parts.push(part);
-        }
-    }
-    if taken != exchange.out.len() {
+    if !files::hold(files, &schema)? {
         return Ok(None);
     }
-    if !exchange.new.is_empty() || parts.is_empty() {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder.display(), e))?;
+    let patches: Vec<Patch> =
+        files.iter().map(|file| Patch::of(file, spec.key, exchange)).collect::<Result<_>>()?;
+    let hits: usize = patches.iter().map(|patch| patch.hits().count()).sum();
+    if hits != exchange.fates.len() {
+        return Ok(None);
+    }
+    let joins = patches.iter().filter(|patch| patch.rows < SMALL_ROWS).count() > SMALL_FILES;
+
+    let mut parts: Vec<PathBuf> = Vec::new();
+    let mut rows = 0;
+    let mut inserted = exchange.inserted();
+    let mut joined = Vec::new();
+    for (file, patch) in files.iter().zip(&patches) {
+        let left = patch.rows - patch.gone();
+        if joins && patch.rows < SMALL_ROWS {
+            for fate in patch.hits() {
+                if let Fate::Becomes(row) = fate {
+                    inserted[row as usize] = true;
+                }
+            }
+            joined.push(file);
+            continue;
+        }
+        if left == 0 {
+            continue;
+        }
+        let part = folder.join(format!("kept-{}.parquet", parts.len()));
+        match patch.hits().next() {
+            None => link(file, &part)?,
+            Some(_) => patch.write(file, &part, exchange)?,
+        }
+        parts.push(part);
+        rows += left as u64;
+    }
+    let inserted = BooleanArray::from(inserted);
+    if inserted.true_count() > 0 || !joined.is_empty() || parts.is_empty() {
         let own = folder.join("new");
         let mut table = HostTable::create(&own, schema.clone())?;
-        for batch in &exchange.new {
-            table.write(batch.columns().to_vec())?;
+        for file in joined {
+            stays(file, spec, exchange, &mut table)?;
         }
+        table.write(filter_record_batch(&exchange.new, &inserted)?.columns().to_vec())?;
         let written = table.finish()?;
         sync(&own)?;
-        rows += written.rows as usize;
+        rows += written.rows;
         parts.extend(written.files);
     }
     sync(folder)?;
-    Ok(Some(Written { files: parts, schema, rows: rows as u64 }))
+    Ok(Some(Written { files: parts, schema, rows }))
 }
 
-/// Which rows of a file stay.
-struct Places {
-    keep: Vec<BooleanArray>,
-    rows: usize,
-    hits: usize,
-}
-
-fn places(file: &Path, spec: &OutputSpec, exchange: &Exchange) -> Result<Places> {
+/// Copies the rows of a file that stay as they are.
+fn stays(file: &Path, spec: &OutputSpec, exchange: &Exchange, table: &mut HostTable) -> Result<()> {
     let mut hashes = RowHashes::default();
-    let mut found = Places { keep: Vec::new(), rows: 0, hits: 0 };
-    for batch in files::columns(file, spec.key)? {
-        let keep: BooleanArray =
-            hashes.of(&batch?)?.into_iter().map(|key| Some(!exchange.takes_out(key))).collect();
-        found.rows += keep.len();
-        found.hits += keep.len() - keep.true_count();
-        found.keep.push(keep);
+    let keys = super::exchange::key_columns(spec);
+    for batch in files::all(file)? {
+        let batch = batch?;
+        let mut stays = vec![true; batch.num_rows()];
+        for (row, _) in hashes.among(&batch.project(&keys)?, &exchange.fates)? {
+            stays[row] = false;
+        }
+        table.write(filter_record_batch(&batch, &stays.into())?.columns().to_vec())?;
     }
-    Ok(found)
-}
-
-fn rewrite(file: &Path, part: &Path, schema: &SchemaRef, keep: &[BooleanArray]) -> Result<()> {
-    let own = part.with_extension("folder");
-    let mut table = HostTable::create(&own, schema.clone())?;
-    for batch in files::rows(file, keep)? {
-        table.write(batch?.columns().to_vec())?;
-    }
-    let written = table.finish()?;
-    for made in &written.files {
-        std::fs::rename(made, part).map_err(|e| Error::io("move", made.display(), e))?;
-    }
-    std::fs::remove_dir(&own).map_err(|e| Error::io("remove", own.display(), e))
+    Ok(())
 }
 
 /// One file under two names; where the disk knows no such thing, two files.
