@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     pub new: RecordBatch,
     /// Where a row of `new` differs from the one whose place it takes; `None` when there was none of its key.
     differs: Vec<Option<Columns>>,
+    /// Whether no key is there twice on a side; otherwise nobody knows which row takes which one's place.
+    pub unique: bool,
 }
 
 impl Exchange {
@@ -42,23 +44,28 @@ impl Exchange {
         let (new, have_rows) = without(runner, &select(have), &had_rows).await?;
         let (gone, _) = without(runner, &select(had), &have_rows).await?;
 
+        Self::of(spec, &gone, new)
+    }
+
+    /// `gone` and `new`: rows of one side that the other has not.
+    pub fn of(spec: &OutputSpec, gone: &RecordBatch, new: RecordBatch) -> Result<Self> {
         let keys = key_columns(spec);
         let mut places = Wanted::default();
         places.add(&gone.project(&keys)?, |row| row as u32)?;
+        let mut own = Wanted::default();
+        own.add(&new.project(&keys)?, |_| ())?;
         let pairs = RowHashes::default().among(&new.project(&keys)?, &places)?;
         let mut fates = vec![Fate::Goes; gone.num_rows()];
         let mut differs = vec![None; new.num_rows()];
-        let changes = changes(&gone, &new, &pairs)?;
+        let changes = changes(gone, &new, &pairs)?;
         for ((of_new, of_gone), changed) in pairs.into_iter().zip(changes) {
             fates[of_gone as usize] = Fate::Becomes(of_new as u32);
             differs[of_new] = Some(changed);
         }
         let mut wanted = Wanted::default();
         wanted.add(&gone.project(&keys)?, |row| fates[row])?;
-        if wanted.len() != gone.num_rows() {
-            return Err(Error::bug(format!("{}: two rows of one key", spec.name)));
-        }
-        Ok(Self { fates: wanted, new, differs })
+        let unique = places.len() == gone.num_rows() && own.len() == new.num_rows();
+        Ok(Self { fates: wanted, new, differs, unique })
     }
 
     /// Puts these rows, with all columns of `spec`, in the place of those with their keys, from which they differ in

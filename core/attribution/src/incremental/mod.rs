@@ -23,6 +23,8 @@ mod patch;
 mod replace;
 mod seeds;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

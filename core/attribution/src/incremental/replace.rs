@@ -20,8 +20,8 @@ use crate::tables::OutputSpec;
 const SMALL_FILES: usize = 8;
 const SMALL_ROWS: usize = 128 * 1024;
 
-/// Writes the table into a fresh folder; `None` when a row that is to go or to change is not there once, or the
-/// files have other columns: what is kept of the epoch before does not fit its tables.
+/// Writes the table into a fresh folder; `None` when a row that is to go or to change is not there once, a key is
+/// there twice, or the files have other columns: what is kept of the epoch before does not fit its tables.
 pub(super) fn write(
     folder: &Path,
     spec: &OutputSpec,
@@ -32,7 +32,7 @@ pub(super) fn write(
     let TableRef::Parquet { files, .. } = was else {
         return Err(Error::bug(format!("{}: the table of the epoch before is no file", spec.name)));
     };
-    if !files::hold(files, &schema)? {
+    if !exchange.unique || !files::hold(files, &schema)? {
         return Ok(None);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder.display(), e))?;
