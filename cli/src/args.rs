@@ -518,6 +518,12 @@ pub struct ScheduleArgs {
     /// Leave every [receiver] to `throughline serve`.
     #[arg(long)]
     pub no_receiver: bool,
+    /// Pipelines that run at the same time; others wait for a place.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub parallel: u16,
+    /// How many of those may compute and publish at the same time, each within its own [engine] memory.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub computing: u16,
 }
 
 #[derive(Debug, Args)]

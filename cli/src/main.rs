@@ -1,5 +1,6 @@
 //! The `throughline` command.
 
+mod allocator;
 mod args;
 mod bars;
 mod commands;
@@ -17,6 +18,7 @@ use crate::args::{Cli, ColorWhen};
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    allocator::settle();
     let cli = Cli::parse();
     match cli.color {
         ColorWhen::Auto => {}

@@ -11,6 +11,7 @@ use throughline_engine::registry::Registry;
 use throughline_engine::run::Services;
 use throughline_http::{Client, Limits};
 use throughline_plugin_host::{Folder, Installed, Runner};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::bars::Bars;
@@ -114,6 +115,7 @@ pub fn services(pipeline: &Pipeline, bars: bool) -> Result<Ready> {
         http: Arc::new(client.clone()),
         progress: Arc::new(Bars::new(bars && std::io::stderr().is_terminal())),
         cancel: CancellationToken::new(),
+        computing: Arc::new(Semaphore::new(1)),
     };
     Ok(Ready { lent, client })
 }

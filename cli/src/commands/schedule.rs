@@ -10,7 +10,7 @@ use throughline_engine::pipeline::Pipeline;
 use throughline_engine::run::{self, RunOptions};
 use throughline_engine::schedule::daemon::{self, DaemonOptions, Event, Runner, Stop};
 use throughline_engine::schedule::pipeline_files;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
@@ -61,8 +61,8 @@ pub async fn run(args: &ScheduleArgs, output: &Output) -> Outcome {
         }
     };
     daemon::run_daemon(
-        DaemonOptions::new(vec![args.path.clone()]),
-        Arc::new(CliRunner { changed }),
+        DaemonOptions { parallel: args.parallel.into(), ..DaemonOptions::new(vec![args.path.clone()]) },
+        Arc::new(CliRunner { changed, computing: Arc::new(Semaphore::new(args.computing.into())) }),
         Arc::new(SystemClock),
         Arc::new(events),
         stop.clone(),
@@ -92,6 +92,7 @@ fn plans(path: &Path) -> Vec<Plan> {
 struct CliRunner {
     /// Who keeps the receivers hears of every file that was read.
     changed: mpsc::UnboundedSender<(PathBuf, Option<Plan>)>,
+    computing: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -110,6 +111,7 @@ impl Runner for CliRunner {
         let outcome: Result<_> = async {
             let mut services = setup::services(&pipeline, false)?;
             services.lent.cancel = cancel;
+            services.lent.computing = self.computing.clone();
             let options = RunOptions { kind: "scheduled".to_owned(), ..RunOptions::default() };
             let report = run::run(&pipeline, &services.lent, &options).await?;
             services.finish()?;

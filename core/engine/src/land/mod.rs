@@ -5,6 +5,7 @@
 //! files that no ledger row names: they are swept and the rows are read again from the checkpoint
 //! before. So no row is lost and none is there twice.
 
+mod budget;
 mod segment;
 pub mod widen;
 

@@ -12,12 +12,11 @@ use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 use throughline_core::{Error, Result};
 
+use super::budget::Share;
 use super::widen::conform;
 
 /// Rows per Parquet row group: with some 30 columns of CRM text, about 50 MB before compression.
 const ROW_GROUP_ROWS: usize = 32_768;
-/// A row group is closed at this size of buffered values too, whatever its rows.
-const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// The engine's own columns of a raw table.
 pub const SEQ: &str = "_tl_seq";
@@ -53,6 +52,7 @@ pub struct SegmentWriter {
     pub seq_from: i64,
     pub rows: u64,
     content: Option<ContentHash>,
+    share: Share,
 }
 
 /// Sees the vendor's columns as Arrow IPC: where they came from is left out, so that the same records
@@ -105,7 +105,17 @@ impl SegmentWriter {
             false => None,
         };
         let vendor_schema = vendor_schema.clone();
-        Ok(Self { path, temporary, writer, vendor_schema, schema, seq_from, rows: 0, content })
+        Ok(Self {
+            path,
+            temporary,
+            writer,
+            vendor_schema,
+            schema,
+            seq_from,
+            rows: 0,
+            content,
+            share: Share::take(),
+        })
     }
 
     pub fn vendor_schema(&self) -> &SchemaRef {
@@ -133,7 +143,8 @@ impl SegmentWriter {
         columns.extend(vendor.columns().iter().cloned());
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         self.writer.write(&batch).map_err(parquet_error)?;
-        if self.writer.in_progress_size() > ROW_GROUP_BYTES {
+        // Whatever its rows: what is held, not what it will take when it is packed.
+        if self.writer.memory_size() > self.share.bytes() {
             self.writer.flush().map_err(parquet_error)?;
         }
         self.rows += count as u64;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use throughline_core::http::HttpClient;
 use throughline_core::{Clock, Context, Error, ErrorKind, Notice, Result, TokenStore, Window};
 use throughline_store::{NewRun, RunEnd, RunId, Store};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 pub use case::{CaseReport, run_case};
@@ -47,6 +48,9 @@ pub struct Services {
     pub http: Arc<dyn HttpClient>,
     pub progress: Arc<dyn Progress>,
     pub cancel: CancellationToken,
+    /// A place for each run that may compute at the same time: computing takes `[engine] memory`, reading waits
+    /// for vendors most of the time and takes next to none.
+    pub computing: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -291,6 +295,7 @@ impl Job<'_> {
             write_back::consent(&destinations, self.options.agree, self.services.clock.as_ref()).await?;
         }
 
+        let _place = self.place().await?;
         // An abandoned epoch keeps its number.
         let newest = self.store.last_epoch(&self.pipeline.name).await?;
         let epoch_no = newest.map_or(1, |e| e.epoch_no + 1);
@@ -345,6 +350,17 @@ impl Job<'_> {
         }
         failpoint::pass("publish.cleaned");
         Ok(())
+    }
+
+    /// Waits until one more run may compute.
+    async fn place(&self) -> Result<SemaphorePermit<'_>> {
+        tokio::select! {
+            biased;
+            () = self.services.cancel.cancelled() => Err(Error::cancelled()),
+            place = self.services.computing.acquire() => {
+                place.map_err(|_| Error::bug("nobody may compute any more"))
+            }
+        }
     }
 
     /// What sinks could not write of the last epoch.

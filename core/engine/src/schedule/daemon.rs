@@ -186,7 +186,7 @@ pub struct DaemonOptions {
     pub paths: Vec<PathBuf>,
     /// How often files are looked at.
     pub poll: Duration,
-    /// Pipelines that run at the same time; others wait. Each may take its own `[engine] memory`.
+    /// Pipelines that run at the same time; others wait.
     pub parallel: usize,
 }
 
