@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,95 +9,16 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+import bench_daemon
+import bench_dlt
+import bench_memory
+from bench_studio import CRM, PIPELINE, STUDIO, unthrottled, keys, says
 from measure import RELEASE, ROOT, company, machine, run, throughline
 
 LEADS = int(os.environ.get("LEADS", 1_000_000))
 VISITS = int(os.environ.get("VISITS", 200_000))
 MEMORY = os.environ.get("MEMORY", "100MB")
 SCALES = [int(n) for n in os.environ.get("SCALES", "1000000,10000000").split(",")]
-
-PIPELINE = """
-[pipeline]
-name = "bench"
-[http]
-clock = "2026-09-30T09:00:00Z"
-[engine]
-memory = "{memory}"
-keep_steps = {keep}
-[attribution]
-reporting_currency = "RUB"
-[[sink]]
-name = "lake"
-connector = "parquet"
-path = "out"
-"""
-
-CRM = """
-[[source]]
-name = "crm"
-connector = "rest"
-manifest = "amocrm/manifest.toml"
-subdomain = "studio"
-base_url = "{url}"
-token = {{ env = "AMO" }}
-{streams}
-"""
-
-STUDIO = """
-[[source]]
-name = "metrica"
-connector = "yandex_metrica"
-base_url = "{url}"
-counter = 98765432
-token = {{ env = "YM" }}
-start_on = "2026-08-01"
-poll_after_s = 0
-[[source]]
-name = "costs"
-connector = "file"
-path = "studio/costs.csv"
-into = "costs"
-mapping = '''
-SELECT system, account, CAST(day AS DATE) AS day, source, medium, campaign_id, campaign, adgroup_id, ad_id, ad, keyword,
-  CAST(impressions AS BIGINT) AS impressions, CAST(clicks AS BIGINT) AS clicks, minor_units(cost, currency) AS cost_minor, currency
-FROM file
-'''
-[[source]]
-name = "rates"
-connector = "file"
-path = "studio/rates.csv"
-into = "exchange_rates"
-[[source]]
-name = "whatsapp"
-connector = "whatsapp"
-inbox = "studio/inbox/*.jsonl"
-app_secret = {{ env = "WA" }}
-"""
-
-
-def amocrm_unthrottled(folder):
-    """The connector's own manifest and mappings; only the pace differs, which a vendor would not allow."""
-    target = folder / "amocrm"
-    shutil.copytree(ROOT / "connectors" / "src" / "amocrm", target)
-    manifest = target / "manifest.toml"
-    text = manifest.read_text()
-    text, found = re.subn(r"(?m)^(per_second|burst) = \d+$", r"\1 = 1000", text)
-    if found != 2:
-        raise SystemExit("the amoCRM manifest has no per_second and burst to lift")
-    manifest.write_text(text)
-
-
-def keys(line):
-    return {
-        "AMO": line["amocrm"]["long_lived_token"],
-        "YM": line["metrika"]["token"],
-        "WA": line["whatsapp"]["app_secret"],
-    }
-
-
-def says(text):
-    print(text, flush=True)
-
 
 def columns():
     says("== JSON to columns (connectors/examples/bench_records.rs)")
@@ -109,7 +29,7 @@ def land(streams, title):
     says(f"== {title}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        amocrm_unthrottled(folder)
+        unthrottled(folder, "amocrm")
         with company(folder, "--visits", "200", "--history", str(LEADS)) as (line, _):
             text = PIPELINE.format(memory=MEMORY, keep="false") + CRM.format(url=line["url"], streams=streams)
             (folder / "pipeline.toml").write_text(text)
@@ -140,7 +60,7 @@ def attribution():
     says(f"== {VISITS} visits: everything, then attribution alone")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        amocrm_unthrottled(folder)
+        unthrottled(folder, "amocrm")
         with company(folder, "--visits", str(VISITS), "--polls", "0", "--part-visits", "20000", "--out", "studio") as (line, _):
             text = PIPELINE.format(memory="512MB", keep="true") + CRM.format(url=line["url"], streams="") + STUDIO.format(url=line["url"])
             (folder / "pipeline.toml").write_text(text)
@@ -248,6 +168,9 @@ PARTS = {
     "columns": columns,
     "land": lambda: land('streams = ["leads"]', f"{LEADS} amoCRM leads, from REST JSON to published tables"),
     "land-all": lambda: land("", f"amoCRM with {LEADS} leads, all streams at once"),
+    "dlt": bench_dlt.dlt,
+    "memory": bench_memory.memory,
+    "daemon": bench_daemon.daemon,
     "attribution": attribution,
     "scale": scale,
     "markov": markov,
