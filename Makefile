@@ -7,6 +7,7 @@ run:
 test:
 	sh tools/postgresql.sh
 	sh tools/mariadb.sh
+	sh tools/object-stores.sh
 	cargo test --workspace --quiet
 	sh examples/prepared-data/test.sh
 	sh examples/company/third-party/test.sh

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,11 +19,59 @@ pub(crate) struct FileEntry {
     pub sha256: String,
 }
 
-/// Counts and hashes what goes into a file.
-pub(crate) struct HashedFile {
-    file: BufWriter<File>,
+/// Where the files of one staged table go.
+pub(crate) trait TableFiles: Send {
+    /// A new file, by its path below the table's own place; an empty path is that place itself.
+    fn create(&self, path: &str) -> Result<Box<dyn TableFile>>;
+}
+
+/// A file of a staged table that is being written.
+pub(crate) trait TableFile: Write + Send {
+    /// Bytes that it keeps in memory until they are a part worth sending.
+    fn held(&self) -> usize {
+        0
+    }
+    /// Ends the file; `path` is what its entry is called by.
+    fn finish(self: Box<Self>, path: String, rows: u64) -> Result<FileEntry>;
+}
+
+/// [`TableFiles`] on disk.
+pub(crate) struct LocalFiles(PathBuf);
+
+impl LocalFiles {
+    pub(crate) fn at(root: &Path) -> Box<dyn TableFiles> {
+        Box::new(Self(root.to_owned()))
+    }
+}
+
+impl TableFiles for LocalFiles {
+    fn create(&self, path: &str) -> Result<Box<dyn TableFile>> {
+        let path = if path.is_empty() { self.0.clone() } else { self.0.join(path) };
+        Ok(Box::new(HashedFile::create(&path)?))
+    }
+}
+
+/// Counts and hashes what goes through.
+#[derive(Default)]
+pub(crate) struct Tally {
     hash: Sha256,
     bytes: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+    pub(crate) fn into_entry(self, path: String, rows: u64) -> FileEntry {
+        FileEntry { path, bytes: self.bytes, rows, sha256: hex(&self.hash.finalize()) }
+    }
+}
+
+/// A file on disk whose content is known by its hash.
+pub(crate) struct HashedFile {
+    file: BufWriter<File>,
+    tally: Tally,
 }
 
 impl HashedFile {
@@ -36,22 +84,27 @@ impl HashedFile {
             File::create_new(path)
         };
         let file = make().map_err(|e| Error::io("write", path.display(), e))?;
-        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), hash: Sha256::new(), bytes: 0 })
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), tally: Tally::default() })
     }
 
     /// Durable when it returns; the folder's entry is made durable by [`sync_tree`].
     pub(crate) fn finish(self, path: String, rows: u64) -> Result<FileEntry> {
         let file = self.file.into_inner().map_err(|e| Error::io("write", &path, e.into_error()))?;
         file.sync_all().map_err(|e| Error::io("make durable", &path, e))?;
-        Ok(FileEntry { path, bytes: self.bytes, rows, sha256: hex(&self.hash.finalize()) })
+        Ok(self.tally.into_entry(path, rows))
+    }
+}
+
+impl TableFile for HashedFile {
+    fn finish(self: Box<Self>, path: String, rows: u64) -> Result<FileEntry> {
+        Self::finish(*self, path, rows)
     }
 }
 
 impl Write for HashedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
+        self.tally.add(&bytes[..written]);
         Ok(written)
     }
     fn flush(&mut self) -> io::Result<()> {

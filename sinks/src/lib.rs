@@ -1,11 +1,13 @@
 //! Where finished tables go: one folder per destination, and one line in [`all`].
 //!
-//! The file sinks publish by [`epoch_folder`]: a reader sees all tables of one epoch or of the one
+//! The file sinks publish by [`epoch_folder`] and [`bucket`]: a reader sees all tables of one epoch or of the one
 //! before it, never a mixture.
 
 mod alert;
+mod bucket;
 mod crm;
 mod csv;
+mod destination;
 mod epoch_folder;
 mod files;
 mod ga4_measurement;

@@ -30,26 +30,39 @@ enum Message {
     End,
 }
 
-/// Stages `table`; `open` gives the writer for the path it is told, under the schema it is told.
-pub(crate) async fn stage<W: TableWriter>(
-    folder: &Arc<EpochFolder>,
+/// The rows of one table, on the thread that writes them.
+pub(crate) struct Feed {
+    table: Table,
+    rows: mpsc::Receiver<Message>,
+}
+
+impl Feed {
+    /// Writes all of them, to the end.
+    pub(crate) fn through(mut self, mut writer: Box<impl TableWriter>) -> Result<Vec<FileEntry>> {
+        loop {
+            match self.rows.blocking_recv() {
+                Some(Message::Rows(batch)) => writer.write(&batch)?,
+                Some(Message::End) => return writer.finish(),
+                None => return Err(Error::data(format!("the rows of table {} broke off", self.table.name))),
+            }
+        }
+    }
+}
+
+/// Feeds the rows of `table`, whose schema is [`plain`], to `work` on a thread that may block.
+pub(crate) async fn feed<T: Send + 'static>(
     ctx: &Context,
     table: &Table,
     mut rows: BatchStream,
-    txn: &TxnId,
-    item: String,
-    open: impl FnOnce(&Path, &SchemaRef) -> Result<W> + Send + 'static,
-) -> Result<Committable> {
-    let table = Table { schema: plain(&table.schema), ..table.clone() };
+    work: impl FnOnce(Feed) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (send, receive) = mpsc::channel(QUEUE);
-    let writing = tokio::task::spawn_blocking({
-        let (folder, table, txn) = (folder.clone(), table.clone(), txn.clone());
-        move || write(&folder, &table, &txn, item, receive, open)
-    });
+    let feed = Feed { table: table.clone(), rows: receive };
+    let writing = tokio::task::spawn_blocking(move || work(feed));
     let feeding = async {
         while let Some(batch) = rows.next().await {
             ctx.check_cancelled()?;
-            let batch = conform(batch?, &table)?;
+            let batch = conform(batch?, table)?;
             if send.send(Message::Rows(batch)).await.is_err() {
                 // The writer has failed and says why itself.
                 return Ok(());
@@ -66,31 +79,32 @@ pub(crate) async fn stage<W: TableWriter>(
     written.map_err(|e| e.with("table", &table.name))
 }
 
+/// Stages `table`; `open` gives the writer for the path it is told, under the schema it is told.
+pub(crate) async fn stage<W: TableWriter>(
+    folder: &Arc<EpochFolder>,
+    ctx: &Context,
+    table: &Table,
+    rows: BatchStream,
+    txn: &TxnId,
+    item: String,
+    open: impl FnOnce(&Path, &SchemaRef) -> Result<W> + Send + 'static,
+) -> Result<Committable> {
+    let table = plain(table);
+    let (folder, about, txn) = (folder.clone(), table.clone(), txn.clone());
+    feed(ctx, &table, rows, move |rows| write(&folder, &about, &txn, item, rows, open)).await
+}
+
 fn write<W: TableWriter>(
     folder: &EpochFolder,
     table: &Table,
     txn: &TxnId,
     item: String,
-    mut rows: mpsc::Receiver<Message>,
+    rows: Feed,
     open: impl FnOnce(&Path, &SchemaRef) -> Result<W>,
 ) -> Result<Committable> {
     let draft = folder.draft(txn, &table.name, &item)?;
-    let work = || {
-        let mut writer = Box::new(open(&draft.path(), &table.schema)?);
-        loop {
-            match rows.blocking_recv() {
-                Some(Message::Rows(batch)) => writer.write(&batch)?,
-                Some(Message::End) => return writer.finish(),
-                None => return Err(Error::data(format!("the rows of table {} broke off", table.name))),
-            }
-        }
-    };
-    match work() {
-        Ok(mut files) => {
-            // Writers name files from their own path on.
-            for file in &mut files {
-                file.path = if file.path.is_empty() { item.clone() } else { format!("{item}/{}", file.path) };
-            }
+    match open(&draft.path(), &table.schema).and_then(|writer| rows.through(Box::new(writer))) {
+        Ok(files) => {
             folder.stage(draft)?;
             StagedTable::new(table, item, files).into_committable()
         }
@@ -102,8 +116,12 @@ fn write<W: TableWriter>(
     }
 }
 
-/// The schema as it is written: arrow's views are a form for computing that few readers know.
-fn plain(schema: &SchemaRef) -> SchemaRef {
+/// The table as it is written: arrow's views are a form for computing that few readers know.
+pub(crate) fn plain(table: &Table) -> Table {
+    Table { schema: plain_schema(&table.schema), ..table.clone() }
+}
+
+fn plain_schema(schema: &SchemaRef) -> SchemaRef {
     fn plain_type(kind: &DataType) -> DataType {
         match kind {
             DataType::Utf8View => DataType::Utf8,

@@ -5,6 +5,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,8 +15,10 @@ use throughline_core::{
     Receipt, Result, Sink, SinkConnector, Table, TxnId,
 };
 
-use crate::epoch_folder::{self, EpochFolder, Owner};
-use crate::staging;
+use crate::bucket::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use crate::destination::{Destination, both};
+use crate::epoch_folder::Owner;
+use crate::files::TableFiles;
 use writer::{CsvTable, Form};
 
 const NAME: &str = "csv";
@@ -23,9 +26,10 @@ const NAME: &str = "csv";
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CsvOptions {
-    /// Folder for the tables, relative to the pipeline file. It must be empty, new, or this sink's.
+    /// Folder for the tables, relative to the pipeline file, or a bucket: "s3://bucket/prefix",
+    /// "gs://bucket/prefix", "az://container/prefix". It must be empty, new, or this sink's.
     path: String,
-    /// Epochs that stay on disk, the current one included; 2 or more.
+    /// Epochs that stay, the current one included; 2 or more.
     #[serde(default = "default_keep_epochs")]
     keep_epochs: usize,
     /// One ASCII sign between cells, e.g. "," or ";" or "\t".
@@ -44,6 +48,12 @@ struct CsvOptions {
     /// Write `.csv.gz`.
     #[serde(default)]
     gzip: bool,
+    /// Keys for a bucket of S3's protocol.
+    s3: Option<S3Options>,
+    /// Key for a bucket of Google Cloud Storage.
+    gcs: Option<GcsOptions>,
+    /// Keys for a container of Azure Blob Storage.
+    azure: Option<AzureOptions>,
 }
 
 fn default_keep_epochs() -> usize {
@@ -60,7 +70,7 @@ impl SinkConnector for CsvConnector {
         NAME
     }
     fn summary(&self) -> &str {
-        "CSV files in a folder, whole epochs at once"
+        "CSV files in a folder or a bucket, whole epochs at once"
     }
     fn readme(&self) -> &str {
         include_str!("README.md")
@@ -70,7 +80,7 @@ impl SinkConnector for CsvConnector {
     }
     fn build(&self, options: &Options) -> Result<DynSink, ConfigErrors> {
         let given: CsvOptions = parse_options(&options.value)?;
-        let mut errors = epoch_folder::option_errors(&given.path, given.keep_epochs);
+        let mut errors = ConfigErrors::new();
         let delimiter = match given.delimiter.as_bytes() {
             [byte] if is_delimiter(*byte) => *byte,
             _ => {
@@ -92,12 +102,12 @@ impl SinkConnector for CsvConnector {
                 PointerAt::Value,
             ));
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
         let owner = Owner { connector: NAME.into(), sink: options.name.clone() };
+        let stores = StoreOptions { s3: given.s3, gcs: given.gcs, azure: given.azure };
+        let destination = Destination::new(&given.path, stores, owner, given.keep_epochs, &options.base_dir);
+        let destination = both(destination, errors)?;
         Ok(Arc::new(CsvSink {
-            folder: Arc::new(EpochFolder::new(options.base_dir.join(given.path), owner, given.keep_epochs)),
+            destination,
             form: Form {
                 delimiter,
                 null: given.null,
@@ -115,14 +125,14 @@ fn is_delimiter(byte: u8) -> bool {
 }
 
 struct CsvSink {
-    folder: Arc<EpochFolder>,
+    destination: Destination,
     form: Form,
 }
 
 #[async_trait]
 impl Sink for CsvSink {
-    async fn check(&self, _: &Context) -> Result<CheckReport> {
-        staging::blocking(&self.folder, EpochFolder::check).await
+    async fn check(&self, ctx: &Context) -> Result<CheckReport> {
+        self.destination.check(ctx).await
     }
 
     async fn stage(
@@ -134,25 +144,21 @@ impl Sink for CsvSink {
     ) -> Result<Committable> {
         let form = self.form.clone();
         let item = format!("{}.csv{}", table.name, if form.gzip { ".gz" } else { "" });
-        staging::stage(&self.folder, ctx, table, rows, txn, item, move |path, schema| {
-            CsvTable::open(path, schema, form)
-        })
-        .await
+        let open =
+            move |files: Box<dyn TableFiles>, schema: &SchemaRef| CsvTable::open(&*files, schema, form);
+        self.destination.stage(ctx, table, rows, txn, item, open).await
     }
 
     async fn commit(&self, ctx: &Context, txn: &TxnId, staged: &[Committable]) -> Result<Receipt> {
-        let (txn, staged, now_us) = (txn.clone(), staged.to_vec(), ctx.clock.now_us());
-        staging::blocking(&self.folder, move |folder| folder.commit(&txn, &staged, now_us)).await
+        self.destination.commit(ctx, txn, staged).await
     }
 
-    async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<Option<u64>> {
-        let txn = txn.clone();
-        staging::blocking(&self.folder, move |folder| folder.drop_older(&txn)).await.map(Some)
+    async fn drop_older(&self, ctx: &Context, txn: &TxnId) -> Result<Option<u64>> {
+        self.destination.drop_older(ctx, txn).await.map(Some)
     }
 
-    async fn abort(&self, _: &Context, txn: &TxnId) -> Result<()> {
-        let txn = txn.clone();
-        staging::blocking(&self.folder, move |folder| folder.abort(&txn)).await
+    async fn abort(&self, ctx: &Context, txn: &TxnId) -> Result<()> {
+        self.destination.abort(ctx, txn).await
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -1,7 +1,6 @@
 //! One table as one CSV file (RFC 4180, with `\n` between rows).
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,7 +9,7 @@ use flate2::write::GzEncoder;
 use throughline_core::{Error, Result};
 
 use super::cells::{Column, Kind};
-use crate::files::{FileEntry, HashedFile};
+use crate::files::{FileEntry, TableFile, TableFiles};
 use crate::staging::TableWriter;
 
 /// Bytes that are gathered before they go to the file.
@@ -34,8 +33,8 @@ pub(super) struct CsvTable {
 }
 
 enum Out {
-    Plain(HashedFile),
-    Gzip(Box<GzEncoder<HashedFile>>),
+    Plain(Box<dyn TableFile>),
+    Gzip(Box<GzEncoder<Box<dyn TableFile>>>),
 }
 
 impl Out {
@@ -45,7 +44,7 @@ impl Out {
             Self::Gzip(file) => file.write_all(bytes),
         }
     }
-    fn into_file(self) -> io::Result<HashedFile> {
+    fn into_file(self) -> io::Result<Box<dyn TableFile>> {
         match self {
             Self::Plain(file) => Ok(file),
             Self::Gzip(file) => file.finish(),
@@ -54,8 +53,8 @@ impl Out {
 }
 
 impl CsvTable {
-    pub(super) fn open(path: &Path, schema: &SchemaRef, form: Form) -> Result<Self> {
-        let file = HashedFile::create(path)?;
+    pub(super) fn open(files: &dyn TableFiles, schema: &SchemaRef, form: Form) -> Result<Self> {
+        let file = files.create("")?;
         let out = if form.gzip {
             Out::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
         } else {

@@ -10,10 +10,10 @@ use throughline_core::{Committable, Error, Result, Table};
 use crate::files::FileEntry;
 
 pub(super) const MANIFEST: &str = "_manifest.json";
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub format: u32,
     pub txn: String,
     /// Grows from epoch to epoch.
@@ -27,7 +27,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::bug(format!("manifest: {e}")))?;
         text.push(b'\n');
         Ok(text)
@@ -60,7 +60,11 @@ pub(crate) struct ColumnEntry {
 }
 
 impl StagedTable {
-    pub(crate) fn new(table: &Table, item: String, files: Vec<FileEntry>) -> Self {
+    /// `files` are named from the item on, as their writer names them.
+    pub(crate) fn new(table: &Table, item: String, mut files: Vec<FileEntry>) -> Self {
+        for file in &mut files {
+            file.path = if file.path.is_empty() { item.clone() } else { format!("{item}/{}", file.path) };
+        }
         let columns = table.schema.fields().iter().map(|field| ColumnEntry {
             name: field.name().clone(),
             kind: field.data_type().to_string(),
@@ -84,7 +88,7 @@ impl StagedTable {
         Ok(Committable { table: self.name, rows: self.rows, detail })
     }
 
-    pub(super) fn from_committable(staged: &Committable) -> Result<Self> {
+    pub(crate) fn from_committable(staged: &Committable) -> Result<Self> {
         serde_json::from_value(staged.detail.clone()).map_err(|e| {
             Error::data(format!("the ledger's entry of staged table {} cannot be read: {e}", staged.table))
         })
@@ -105,7 +109,7 @@ pub(super) fn read_manifest(epoch: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-pub(super) fn instant(us: InstantUs) -> String {
+pub(crate) fn instant(us: InstantUs) -> String {
     DateTime::from_timestamp_micros(us)
         .map_or_else(|| us.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

@@ -29,9 +29,9 @@ use throughline_core::time::InstantUs;
 use throughline_core::{CheckReport, Committable, ConfigErrors, Error, PointerAt, Receipt, Result, TxnId};
 
 use crate::files::{list, remove, sync_dir, sync_tree, write_whole};
-pub(crate) use manifest::StagedTable;
-use manifest::{MANIFEST, Manifest, read_manifest};
-pub(crate) use owner::Owner;
+pub(crate) use manifest::{FORMAT, Manifest, StagedTable, instant};
+use manifest::{MANIFEST, read_manifest};
+pub(crate) use owner::{MARKER, Owner};
 
 const CURRENT: &str = "current";
 /// Folders on their way out; readers and recovery pass them over.
@@ -256,12 +256,12 @@ impl EpochFolder {
         }
         let (known, current) = (self.epochs()?, self.current()?);
         let manifest = Manifest {
-            format: manifest::FORMAT,
+            format: FORMAT,
             txn: txn.to_owned(),
             number: known.iter().map(|e| e.number).max().unwrap_or(0) + 1,
             replaces: current.map(|c| c.txn),
             connector: self.owner.connector.clone(),
-            committed_at: manifest::instant(now_us),
+            committed_at: instant(now_us),
             tables,
         };
         write_whole(&staging.join(MANIFEST), &manifest.to_bytes()?)?;
@@ -382,7 +382,7 @@ fn verify(staging: &Path, tables: &[StagedTable]) -> Result<()> {
 }
 
 /// A transaction's folder. The engine's ids are hashes; anything else could leave the folder.
-fn folder_name(txn: &TxnId) -> Result<&str> {
+pub(crate) fn folder_name(txn: &TxnId) -> Result<&str> {
     let name = txn.0.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(plain) {
@@ -393,7 +393,7 @@ fn folder_name(txn: &TxnId) -> Result<&str> {
 }
 
 /// Table names become file names.
-fn table_name(table: &str) -> Result<()> {
+pub(crate) fn table_name(table: &str) -> Result<()> {
     let bad = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
     if table.is_empty() || table.len() > 100 || table.starts_with(['.', '_']) || table.contains(bad) {
         return Err(Error::config(format!("table {table:?} cannot be written to a file of its name"))

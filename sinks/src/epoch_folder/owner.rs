@@ -1,6 +1,7 @@
 //! Whose folder it is. A sink deletes old epochs, so it works only in a folder that it has found empty
 //! and marked as its own.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use throughline_core::{Error, Result};
 
 use crate::files::{list, write_whole};
 
-const MARKER: &str = "_throughline.json";
+pub(crate) const MARKER: &str = "_throughline.json";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
@@ -40,23 +41,7 @@ impl Owner {
         let marker = root.join(MARKER);
         match fs::read(&marker) {
             Ok(text) => {
-                let owner: Self = serde_json::from_slice(&text)
-                    .map_err(|e| Error::data(format!("{} cannot be read: {e}", marker.display())))?;
-                if owner == *self {
-                    return Ok(Found::Ours);
-                }
-                return Err(Error::config(format!(
-                    "{} belongs to the {} sink {:?}, not to the {} sink {:?}",
-                    root.display(),
-                    owner.connector,
-                    owner.sink,
-                    self.connector,
-                    self.sink,
-                ))
-                .hint(format!(
-                    "give each sink a `path` of its own; if the sink was renamed, change `sink` in {}",
-                    marker.display()
-                )));
+                return self.read(&text, &root.display(), &marker.display()).map(|()| Found::Ours);
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io("read", marker.display(), e)),
@@ -83,12 +68,31 @@ impl Owner {
             ))
     }
 
+    /// Whether the marker at `marker`, which says whose `place` is, names this sink.
+    pub(crate) fn read(&self, text: &[u8], place: &dyn Display, marker: &dyn Display) -> Result<()> {
+        let owner: Self =
+            serde_json::from_slice(text).map_err(|e| Error::data(format!("{marker} cannot be read: {e}")))?;
+        if owner == *self {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "{place} belongs to the {} sink {:?}, not to the {} sink {:?}",
+            owner.connector, owner.sink, self.connector, self.sink,
+        ))
+        .hint(format!(
+            "give each sink a `path` of its own; if the sink was renamed, change `sink` in {marker}"
+        )))
+    }
+
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::bug(format!("marker: {e}")))
+    }
+
     /// Makes the folder this sink's, with all that it needs.
     pub(super) fn take(&self, root: &Path) -> Result<()> {
         if !matches!(self.check(root)?, Found::Ours) {
             fs::create_dir_all(root).map_err(|e| Error::io("make the folder", root.display(), e))?;
-            let text = serde_json::to_vec(self).map_err(|e| Error::bug(format!("marker: {e}")))?;
-            write_whole(&root.join(MARKER), &text)?;
+            write_whole(&root.join(MARKER), &self.to_bytes()?)?;
             if let Some(parent) = root.parent().filter(|p| !p.as_os_str().is_empty()) {
                 crate::files::sync_dir(parent)?;
             }

@@ -4,6 +4,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use schemars::JsonSchema;
@@ -14,8 +15,10 @@ use throughline_core::{
     Receipt, Result, Sink, SinkConnector, Table, TxnId,
 };
 
-use crate::epoch_folder::{self, EpochFolder, Owner};
-use crate::staging;
+use crate::bucket::{AzureOptions, GcsOptions, S3Options, StoreOptions};
+use crate::destination::{Destination, both};
+use crate::epoch_folder::Owner;
+use crate::files::TableFiles;
 use writer::{Layout, ParquetTable};
 
 const NAME: &str = "parquet";
@@ -23,9 +26,10 @@ const NAME: &str = "parquet";
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ParquetOptions {
-    /// Folder for the tables, relative to the pipeline file. It must be empty, new, or this sink's.
+    /// Folder for the tables, relative to the pipeline file, or a bucket: "s3://bucket/prefix",
+    /// "gs://bucket/prefix", "az://container/prefix". It must be empty, new, or this sink's.
     path: String,
-    /// Epochs that stay on disk, the current one included; 2 or more.
+    /// Epochs that stay, the current one included; 2 or more.
     #[serde(default = "default_keep_epochs")]
     keep_epochs: usize,
     #[serde(default)]
@@ -37,6 +41,12 @@ struct ParquetOptions {
     /// the folder names and not in the files.
     #[serde(default)]
     partition: bool,
+    /// Keys for a bucket of S3's protocol.
+    s3: Option<S3Options>,
+    /// Key for a bucket of Google Cloud Storage.
+    gcs: Option<GcsOptions>,
+    /// Keys for a container of Azure Blob Storage.
+    azure: Option<AzureOptions>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -62,7 +72,7 @@ impl SinkConnector for ParquetConnector {
         NAME
     }
     fn summary(&self) -> &str {
-        "Parquet files in a folder, whole epochs at once"
+        "Parquet files in a folder or a bucket, whole epochs at once"
     }
     fn readme(&self) -> &str {
         include_str!("README.md")
@@ -72,7 +82,7 @@ impl SinkConnector for ParquetConnector {
     }
     fn build(&self, options: &Options) -> Result<DynSink, ConfigErrors> {
         let given: ParquetOptions = parse_options(&options.value)?;
-        let mut errors = epoch_folder::option_errors(&given.path, given.keep_epochs);
+        let mut errors = ConfigErrors::new();
         if !(1_000..=10_000_000).contains(&given.row_group_rows) {
             errors.push(option_error(
                 format!("row_group_rows = {} is not between 1000 and 10000000", given.row_group_rows),
@@ -80,17 +90,17 @@ impl SinkConnector for ParquetConnector {
                 PointerAt::Value,
             ));
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let owner = Owner { connector: NAME.into(), sink: options.name.clone() };
+        let stores = StoreOptions { s3: given.s3, gcs: given.gcs, azure: given.azure };
+        let destination = Destination::new(&given.path, stores, owner, given.keep_epochs, &options.base_dir);
+        let destination = both(destination, errors)?;
         let codec = match given.compression {
             Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
             Compression::Snappy => Codec::SNAPPY,
             Compression::None => Codec::UNCOMPRESSED,
         };
-        let owner = Owner { connector: NAME.into(), sink: options.name.clone() };
         Ok(Arc::new(ParquetSink {
-            folder: Arc::new(EpochFolder::new(options.base_dir.join(given.path), owner, given.keep_epochs)),
+            destination,
             layout: Layout { codec, row_group_rows: given.row_group_rows, ..Layout::default() },
             partition: given.partition,
         }))
@@ -98,15 +108,15 @@ impl SinkConnector for ParquetConnector {
 }
 
 struct ParquetSink {
-    folder: Arc<EpochFolder>,
+    destination: Destination,
     layout: Layout,
     partition: bool,
 }
 
 #[async_trait]
 impl Sink for ParquetSink {
-    async fn check(&self, _: &Context) -> Result<CheckReport> {
-        staging::blocking(&self.folder, EpochFolder::check).await
+    async fn check(&self, ctx: &Context) -> Result<CheckReport> {
+        self.destination.check(ctx).await
     }
 
     async fn stage(
@@ -116,29 +126,30 @@ impl Sink for ParquetSink {
         rows: BatchStream,
         txn: &TxnId,
     ) -> Result<Committable> {
-        let layout = self.layout.clone();
+        let mut layout = self.layout.clone();
+        if self.destination.is_bucket() {
+            // Parts on their way take their share.
+            layout.memory_bytes /= 2;
+        }
         let partition_by = table.partition_by.clone().filter(|_| self.partition);
         let about = table.clone();
         let item = table.name.clone();
-        staging::stage(&self.folder, ctx, table, rows, txn, item, move |path, schema| {
-            ParquetTable::open(path, schema, &about, partition_by.as_deref(), layout)
-        })
-        .await
+        let open = move |files: Box<dyn TableFiles>, schema: &SchemaRef| {
+            ParquetTable::open(files, schema, &about, partition_by.as_deref(), layout)
+        };
+        self.destination.stage(ctx, table, rows, txn, item, open).await
     }
 
     async fn commit(&self, ctx: &Context, txn: &TxnId, staged: &[Committable]) -> Result<Receipt> {
-        let (txn, staged, now_us) = (txn.clone(), staged.to_vec(), ctx.clock.now_us());
-        staging::blocking(&self.folder, move |folder| folder.commit(&txn, &staged, now_us)).await
+        self.destination.commit(ctx, txn, staged).await
     }
 
-    async fn drop_older(&self, _: &Context, txn: &TxnId) -> Result<Option<u64>> {
-        let txn = txn.clone();
-        staging::blocking(&self.folder, move |folder| folder.drop_older(&txn)).await.map(Some)
+    async fn drop_older(&self, ctx: &Context, txn: &TxnId) -> Result<Option<u64>> {
+        self.destination.drop_older(ctx, txn).await.map(Some)
     }
 
-    async fn abort(&self, _: &Context, txn: &TxnId) -> Result<()> {
-        let txn = txn.clone();
-        staging::blocking(&self.folder, move |folder| folder.abort(&txn)).await
+    async fn abort(&self, ctx: &Context, txn: &TxnId) -> Result<()> {
+        self.destination.abort(ctx, txn).await
     }
 
     fn guarantee(&self) -> Guarantee {

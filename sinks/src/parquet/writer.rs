@@ -2,7 +2,6 @@
 //! series per day.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray as _, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
@@ -15,7 +14,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use throughline_core::{Error, ErrorKind, Result, Table};
 
-use crate::files::{FileEntry, HashedFile};
+use crate::files::{FileEntry, TableFile, TableFiles};
 use crate::staging::TableWriter;
 
 /// Sizes; tests make them small.
@@ -27,6 +26,8 @@ pub(super) struct Layout {
     pub file_bytes: usize,
     /// What open row groups hold together at most, roughly.
     pub memory_bytes: usize,
+    /// What files that are sent in parts keep of their parts together at most.
+    pub parts_bytes: usize,
     /// Days that are written to at the same time; the one used least recently is closed.
     pub open_days: usize,
 }
@@ -38,6 +39,7 @@ impl Default for Layout {
             row_group_rows: 1_000_000,
             file_bytes: 1 << 30,
             memory_bytes: 128 << 20,
+            parts_bytes: 64 << 20,
             open_days: 128,
         }
     }
@@ -47,7 +49,7 @@ impl Default for Layout {
 type Day = Option<i32>;
 
 pub(super) struct ParquetTable {
-    root: PathBuf,
+    files: Box<dyn TableFiles>,
     /// Without the column that went into the folder names.
     schema: SchemaRef,
     /// Index and name of that column.
@@ -65,14 +67,14 @@ pub(super) struct ParquetTable {
 struct Part {
     /// Relative to the table's folder.
     name: String,
-    writer: ArrowWriter<HashedFile>,
+    writer: ArrowWriter<Box<dyn TableFile>>,
     rows: u64,
     used: u64,
 }
 
 impl ParquetTable {
     pub(super) fn open(
-        root: &Path,
+        files: Box<dyn TableFiles>,
         schema: &SchemaRef,
         about: &Table,
         partition_by: Option<&str>,
@@ -97,17 +99,8 @@ impl ParquetTable {
             }
         };
         let (open, parts) = (BTreeMap::new(), BTreeMap::new());
-        let mut table = Self {
-            root: root.to_owned(),
-            schema,
-            partition,
-            properties,
-            layout,
-            open,
-            parts,
-            turn: 0,
-            done: vec![],
-        };
+        let mut table =
+            Self { files, schema, partition, properties, layout, open, parts, turn: 0, done: vec![] };
         if table.partition.is_none() {
             // A table without rows is a file without rows: readers learn its columns from it.
             table.part(None)?;
@@ -142,7 +135,7 @@ impl ParquetTable {
                 Some((_, column)) => format!("{column}={}/{file}", day_text(day)),
                 None => file,
             };
-            let out = HashedFile::create(&self.root.join(&name))?;
+            let out = self.files.create(&name)?;
             let writer = ArrowWriter::try_new(out, self.schema.clone(), Some(self.properties.clone()))
                 .map_err(|e| failed(&name, e))?;
             self.open.insert(day, Part { name, writer, rows: 0, used: 0 });
@@ -169,7 +162,7 @@ impl ParquetTable {
     fn relieve(&mut self) -> Result<()> {
         let mut held: usize = self.open.values().map(|part| part.writer.memory_size()).sum();
         if held <= self.layout.memory_bytes {
-            return Ok(());
+            return self.relieve_parts();
         }
         let mut parts: Vec<&mut Part> = self.open.values_mut().collect();
         parts.sort_by_key(|part| std::cmp::Reverse(part.writer.memory_size()));
@@ -179,6 +172,23 @@ impl ParquetTable {
             }
             held = held.saturating_sub(part.writer.memory_size());
             part.writer.flush().map_err(|e| failed(&part.name, e))?;
+        }
+        self.relieve_parts()
+    }
+
+    /// Ends the files that keep the most until the rest is well below the limit: a part in the middle of a file
+    /// cannot be sent short.
+    fn relieve_parts(&mut self) -> Result<()> {
+        let mut held: Vec<(usize, Day)> =
+            self.open.iter().map(|(day, part)| (part.writer.inner().held(), *day)).collect();
+        let mut sum: usize = held.iter().map(|(bytes, _)| bytes).sum();
+        if sum <= self.layout.parts_bytes {
+            return Ok(());
+        }
+        held.sort();
+        while let Some((bytes, day)) = held.pop().filter(|_| sum > self.layout.parts_bytes / 2) {
+            self.close(day)?;
+            sum -= bytes;
         }
         Ok(())
     }
@@ -215,9 +225,9 @@ impl TableWriter for ParquetTable {
             self.close(day)?;
         }
         if self.done.is_empty() {
-            // Partitioned and without rows: the folder at least is there.
-            std::fs::create_dir_all(&self.root)
-                .map_err(|e| Error::io("make the folder", self.root.display(), e))?;
+            // Partitioned and without rows: readers learn the columns all the same.
+            self.part(None)?;
+            self.close(None)?;
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(self.done)
@@ -295,7 +305,14 @@ mod tests {
         ]));
         let (name, doc) = ("t".to_owned(), String::new());
         let about = Table { name, schema: schema.clone(), key: vec![], partition_by: None, doc };
-        let mut table = ParquetTable::open(folder.path(), &schema, &about, partition_by, layout).unwrap();
+        let mut table = ParquetTable::open(
+            crate::files::LocalFiles::at(folder.path()),
+            &schema,
+            &about,
+            partition_by,
+            layout,
+        )
+        .unwrap();
         for from in (0..20_000).step_by(1000) {
             let ids = Int64Array::from_iter_values(
                 (from..from + 1000).map(|i: i64| i.wrapping_mul(0x9E37_79B9_7F4A)),

@@ -1,6 +1,7 @@
 //! The sinks through their public door: options in, files or tables out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod buckets;
 mod csv;
 mod epochs;
 mod folders;
