@@ -24,6 +24,7 @@ pub mod person;
 pub mod reply;
 pub mod rng;
 pub mod server;
+pub mod salesforce;
 pub mod stats;
 pub mod story;
 pub mod telegram;

@@ -29,6 +29,7 @@ use crate::ga4::{self, Google};
 use crate::hubspot::{self, Hubspot};
 use crate::metrika::requests::{self, Logs};
 use crate::reply::{Reply, lock};
+use crate::salesforce::{self, Salesforce};
 use crate::stats::Stats;
 use crate::telegram::{self, Telegram};
 use crate::text::http_date;
@@ -57,6 +58,7 @@ pub struct Options {
     pub telegram: telegram::Options,
     pub vk: vk::Options,
     pub ga4: ga4::Options,
+    pub salesforce: salesforce::Options,
     pub faults: Vec<Rule>,
     /// Folder for the inbox, costs and truth, written at the start and whenever `now` moves.
     pub out: Option<PathBuf>,
@@ -80,6 +82,7 @@ impl Default for Options {
             telegram: telegram::Options::default(),
             vk: vk::Options::default(),
             ga4: ga4::Options::default(),
+            salesforce: salesforce::Options::default(),
             faults: Vec::new(),
             out: None,
             truth: true,
@@ -101,6 +104,7 @@ pub struct Server {
     pub telegram: Telegram,
     pub vk: Vk,
     pub google: Google,
+    pub salesforce: Salesforce,
     pub faults: Faults,
     pub stats: Stats,
     now: AtomicI64,
@@ -131,6 +135,7 @@ impl Server {
             telegram: Telegram::new(options.telegram.clone()),
             vk: Vk::new(options.vk.clone()),
             google: Google::new(company.cfg.seed, options.ga4.clone()),
+            salesforce: Salesforce::new(options.salesforce.clone()),
             faults,
             stats: Stats::default(),
             now: AtomicI64::new(options.now.unwrap_or_else(|| company.cfg.end_at())),
@@ -320,6 +325,18 @@ impl Server {
             Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
         }
     }
+            Api::Salesforce => self.salesforce.answer(&salesforce::Call {
+                company: &self.company,
+                now,
+                base: &call.base,
+                method: &call.method,
+                path: &call.path,
+                query: &call.query,
+                authorization: &call.authorization,
+                query_options: call.header("sforce-query-options"),
+                body: &call.body,
+                faults,
+            }),
 
     fn limit(&self, api: Api, seen: usize) -> Option<Reply> {
         let limit = match api {
@@ -331,6 +348,7 @@ impl Server {
             | Api::Bitrix
             | Api::Direct
             | Api::Telegram
+            | Api::Salesforce
             | Api::Comagic
             | Api::Uploads
             | Api::Vk
@@ -398,6 +416,7 @@ pub enum Api {
     Hubspot,
     Bitrix,
     Direct,
+    Salesforce,
     Telegram,
     Comagic,
     Uploads,
@@ -441,6 +460,8 @@ impl Api {
     fn name(self) -> &'static str {
         match self {
             Api::Crm => "amocrm",
+        } else if path.starts_with("/services/oauth2/") || path.starts_with("/services/data/") {
+            Api::Salesforce
             Api::Metrika => "metrika",
             Api::Hubspot => "hubspot",
             Api::Bitrix => "bitrix24",
@@ -460,6 +481,7 @@ impl Api {
 pub struct Incoming {
     pub api: Api,
     pub method: String,
+            Api::Salesforce => "salesforce",
     pub path: String,
     pub query: String,
     pub base: String,
@@ -530,6 +552,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
                 Api::Google => ga4::failure(&call.path, *status),
                 api => failure(api, *status, server.now()),
             };
+                server.salesforce.auth.expire();
             if let Some(after) = retry_after {
                 let value = match after.parse::<i64>() {
                     Ok(seconds) if *retry_date => http_date(server.now() + seconds),
@@ -538,6 +561,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
                 reply.headers.push(("retry-after", value));
             }
             return build(&server, reply, None);
+                Api::Salesforce => salesforce::failure(&call.path, *status),
         }
     }
     let mut reply = server.dispatch(&call, &faults);
@@ -681,3 +705,11 @@ impl Running {
         })
     }
 }
+            "salesforce": {
+                "login_url": self.url(),
+                "org_id": salesforce::auth::org(),
+                "client_id": salesforce::auth::CLIENT_ID,
+                "client_secret": salesforce::auth::CLIENT_SECRET,
+                "refresh_token": salesforce::auth::REFRESH_TOKEN,
+                "username": salesforce::auth::USERNAME,
+            },

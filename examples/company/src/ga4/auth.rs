@@ -41,8 +41,8 @@ fn key() -> Option<&'static KeyPair> {
     KEY.get_or_init(|| KeyPair::generate(KeySize::Rsa2048).ok()).as_ref()
 }
 
-/// The key file as Google Cloud hands it out; `base` is where the company answers.
-pub fn key_file(base: &str) -> String {
+/// The private key as text (PEM).
+pub fn pem() -> String {
     let der = key().and_then(|k| k.as_der().ok());
     let text = der.map(|der| STANDARD.encode(der.as_ref())).unwrap_or_default();
     let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
@@ -53,6 +53,12 @@ pub fn key_file(base: &str) -> String {
     pem.push_str("-----END PRIVATE KEY-----\n");
     let file = json!({
         "type": "service_account", "project_id": super::bigquery::PROJECT, "private_key_id": KEY_ID, "private_key": pem,
+    pem
+}
+
+/// The key file as Google Cloud hands it out; `base` is where the company answers.
+pub fn key_file(base: &str) -> String {
+    let pem = pem();
         "client_email": EMAIL, "client_id": "104000000000000000077",
         "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": format!("{base}/token"),
         "universe_domain": "googleapis.com",
@@ -132,17 +138,14 @@ impl Auth {
     }
 }
 
-/// The scope of a signed claim that is as it should be.
-fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
+/// Header and claims of a claim that our key signed.
+pub fn signed(jwt: &str) -> Result<(Value, Value), String> {
     let bad = || "Invalid JWT: Token must be in JWT form".to_owned();
     let (signed, signature) = jwt.rsplit_once('.').ok_or_else(bad)?;
     let (header, claims) = signed.split_once('.').ok_or_else(bad)?;
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| bad());
     let header: Value = serde_json::from_slice(&decode(header)?).map_err(|_| bad())?;
     let claims: Value = serde_json::from_slice(&decode(claims)?).map_err(|_| bad())?;
-    if header["alg"] != "RS256" || header["typ"] != "JWT" || header["kid"] != KEY_ID {
-        return Err("Invalid JWT header".to_owned());
-    }
     let key = key().ok_or("no key")?;
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     public.verify(signed.as_bytes(), &decode(signature)?).map_err(|_| "Invalid JWT Signature.".to_owned())?;
@@ -163,3 +166,12 @@ fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
     }
     Ok(scope.to_owned())
 }
+    Ok((header, claims))
+}
+
+/// The scope of a signed claim that is as it should be.
+fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
+    let (header, claims) = signed(jwt)?;
+    if header["alg"] != "RS256" || header["typ"] != "JWT" || header["kid"] != KEY_ID {
+        return Err("Invalid JWT header".to_owned());
+    }

@@ -9,6 +9,7 @@ mod faults;
 mod ga4;
 mod hubspot;
 mod metrika;
+mod salesforce;
 mod truth;
 mod uploads;
 mod whatsapp;
