@@ -321,10 +321,6 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
-            Api::Control => control::answer(self, call),
-            Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
-        }
-    }
             Api::Salesforce => self.salesforce.answer(&salesforce::Call {
                 company: &self.company,
                 now,
@@ -337,6 +333,10 @@ impl Server {
                 body: &call.body,
                 faults,
             }),
+            Api::Control => control::answer(self, call),
+            Api::None => Reply::json(404, "{\"error\":\"nobody answers at this path\"}"),
+        }
+    }
 
     fn limit(&self, api: Api, seen: usize) -> Option<Reply> {
         let limit = match api {
@@ -344,11 +344,11 @@ impl Server {
             Api::Metrika => self.options.metrika_rps,
             // HubSpot's limits are its own: see there.
             Api::Google
+            | Api::Salesforce
             | Api::Hubspot
             | Api::Bitrix
             | Api::Direct
             | Api::Telegram
-            | Api::Salesforce
             | Api::Comagic
             | Api::Uploads
             | Api::Vk
@@ -412,11 +412,11 @@ fn failure(api: Api, status: u16, now: i64) -> Reply {
 pub enum Api {
     Crm,
     Google,
+    Salesforce,
     Metrika,
     Hubspot,
     Bitrix,
     Direct,
-    Salesforce,
     Telegram,
     Comagic,
     Uploads,
@@ -450,6 +450,8 @@ impl Api {
             || path.starts_with("/bigquery/v2/")
         {
             Api::Google
+        } else if path.starts_with("/services/oauth2/") || path.starts_with("/services/data/") {
+            Api::Salesforce
         } else if path.starts_with("/_company/") {
             Api::Control
         } else {
@@ -460,8 +462,6 @@ impl Api {
     fn name(self) -> &'static str {
         match self {
             Api::Crm => "amocrm",
-        } else if path.starts_with("/services/oauth2/") || path.starts_with("/services/data/") {
-            Api::Salesforce
             Api::Metrika => "metrika",
             Api::Hubspot => "hubspot",
             Api::Bitrix => "bitrix24",
@@ -471,6 +471,7 @@ impl Api {
             Api::Comagic => "comagic",
             Api::Uploads => "uploads",
             Api::Google => "google",
+            Api::Salesforce => "salesforce",
             Api::Control => "company",
             Api::None => "nobody",
         }
@@ -481,7 +482,6 @@ impl Api {
 pub struct Incoming {
     pub api: Api,
     pub method: String,
-            Api::Salesforce => "salesforce",
     pub path: String,
     pub query: String,
     pub base: String,
@@ -542,6 +542,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
                 server.hubspot.auth.expire();
                 server.bitrix24.auth.expire();
                 server.google.auth.expire();
+                server.salesforce.auth.expire();
             }
             _ => {}
         }
@@ -550,9 +551,9 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         if let Fault::Status { status, retry_after, retry_date } = f {
             let mut reply = match call.api {
                 Api::Google => ga4::failure(&call.path, *status),
+                Api::Salesforce => salesforce::failure(&call.path, *status),
                 api => failure(api, *status, server.now()),
             };
-                server.salesforce.auth.expire();
             if let Some(after) = retry_after {
                 let value = match after.parse::<i64>() {
                     Ok(seconds) if *retry_date => http_date(server.now() + seconds),
@@ -561,7 +562,6 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
                 reply.headers.push(("retry-after", value));
             }
             return build(&server, reply, None);
-                Api::Salesforce => salesforce::failure(&call.path, *status),
         }
     }
     let mut reply = server.dispatch(&call, &faults);
@@ -698,13 +698,6 @@ impl Running {
                 "project": ga4::bigquery::PROJECT,
                 "dataset": ga4::bigquery::DATASET,
             },
-            "whatsapp": {
-                "app_secret": crate::whatsapp::APP_SECRET,
-                "numbers": [crate::whatsapp::line(crate::words::Lang::Ru).0, crate::whatsapp::line(crate::words::Lang::En).0],
-            },
-        })
-    }
-}
             "salesforce": {
                 "login_url": self.url(),
                 "org_id": salesforce::auth::org(),
@@ -713,3 +706,10 @@ impl Running {
                 "refresh_token": salesforce::auth::REFRESH_TOKEN,
                 "username": salesforce::auth::USERNAME,
             },
+            "whatsapp": {
+                "app_secret": crate::whatsapp::APP_SECRET,
+                "numbers": [crate::whatsapp::line(crate::words::Lang::Ru).0, crate::whatsapp::line(crate::words::Lang::En).0],
+            },
+        })
+    }
+}

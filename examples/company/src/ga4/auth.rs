@@ -51,14 +51,14 @@ pub fn pem() -> String {
         pem.push('\n');
     }
     pem.push_str("-----END PRIVATE KEY-----\n");
-    let file = json!({
-        "type": "service_account", "project_id": super::bigquery::PROJECT, "private_key_id": KEY_ID, "private_key": pem,
     pem
 }
 
 /// The key file as Google Cloud hands it out; `base` is where the company answers.
 pub fn key_file(base: &str) -> String {
     let pem = pem();
+    let file = json!({
+        "type": "service_account", "project_id": super::bigquery::PROJECT, "private_key_id": KEY_ID, "private_key": pem,
         "client_email": EMAIL, "client_id": "104000000000000000077",
         "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": format!("{base}/token"),
         "universe_domain": "googleapis.com",
@@ -149,6 +149,15 @@ pub fn signed(jwt: &str) -> Result<(Value, Value), String> {
     let key = key().ok_or("no key")?;
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     public.verify(signed.as_bytes(), &decode(signature)?).map_err(|_| "Invalid JWT Signature.".to_owned())?;
+    Ok((header, claims))
+}
+
+/// The scope of a signed claim that is as it should be.
+fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
+    let (header, claims) = signed(jwt)?;
+    if header["alg"] != "RS256" || header["typ"] != "JWT" || header["kid"] != KEY_ID {
+        return Err("Invalid JWT header".to_owned());
+    }
     let aud = format!("{}/token", call.base);
     if claims["iss"] != EMAIL || claims["aud"] != aud.as_str() {
         return Err("Invalid JWT: iss or aud".to_owned());
@@ -166,12 +175,3 @@ pub fn signed(jwt: &str) -> Result<(Value, Value), String> {
     }
     Ok(scope.to_owned())
 }
-    Ok((header, claims))
-}
-
-/// The scope of a signed claim that is as it should be.
-fn claims(jwt: &str, call: &Call, skew_s: i64) -> Result<String, String> {
-    let (header, claims) = signed(jwt)?;
-    if header["alg"] != "RS256" || header["typ"] != "JWT" || header["kid"] != KEY_ID {
-        return Err("Invalid JWT header".to_owned());
-    }
