@@ -1,51 +1,35 @@
-//! A letter as it stands on the wire: RFC 5322, MIME (RFC 2045, 2047), any script in base64.
+//! A letter: who it is from and for, and what it says, in any script.
 
 use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, Message, MessageBuilder, SinglePart};
+use lettre::{Address, message};
 use throughline_core::time::InstantUs;
 use throughline_core::{Error, Result};
 
 /// A subject is one line.
 const MOST_SUBJECT_CHARS: usize = 200;
 
-/// An address and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mailbox {
-    name: String,
-    pub address: String,
-}
-
-impl Mailbox {
-    /// `a@example.com` or `Name <a@example.com>`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
-            Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address),
-            None => (String::new(), text),
-        };
-        if name.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
-            return Err("the name has signs that no name has".into());
-        }
-        let (local, domain) = address.rsplit_once('@').ok_or("it has no @")?;
-        let plain =
-            |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | ',' | ';' | '"' | '\\' | '(' | ')');
-        if !address.is_ascii() {
-            return Err("letters beyond ASCII cannot stand in it: write the domain in its form xn--".into());
-        }
-        if local.is_empty() || domain.is_empty() || !address.chars().all(plain) || address.len() > 254 {
-            return Err("write it as somebody@example.com".into());
-        }
-        Ok(Self { name, address: address.to_owned() })
+/// Reads `a@example.com` or `Name <a@example.com>`.
+pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
+    let text = text.trim();
+    let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
+        Some((name, address)) => (name.trim().trim_matches('"').to_owned(), address),
+        None => (String::new(), text),
+    };
+    if name.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+        return Err("the name has signs that no name has".into());
     }
-
-    fn written(&self) -> String {
-        match self.name.is_empty() {
-            true => self.address.clone(),
-            false => format!("{} <{}>", words(&self.name), self.address),
-        }
+    if !address.contains('@') {
+        return Err("it has no @".into());
     }
+    if !address.is_ascii() {
+        return Err("letters beyond ASCII cannot stand in it: write the domain in its form xn--".into());
+    }
+    let address: Address = address.parse().map_err(|e| format!("{e}; write it as somebody@example.com"))?;
+    Ok(Mailbox::new(Some(name).filter(|name| !name.is_empty()), address))
 }
 
 pub(super) struct Letter<'a> {
@@ -57,63 +41,36 @@ pub(super) struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// With CRLF, and no line that a dot begins.
-    pub fn written(&self) -> Result<String> {
-        let at = chrono::DateTime::from_timestamp_micros(self.at)
-            .ok_or_else(|| Error::bug(format!("the clock says {}", self.at)))?;
+    /// With CRLF, base64 below ASCII headers.
+    pub fn written(&self) -> Result<Vec<u8>> {
+        let wrong = |e: &dyn std::fmt::Display| Error::bug(format!("a letter that cannot be written: {e}"));
+        let at = u64::try_from(self.at).map_err(|_| wrong(&format!("the clock says {}", self.at)))?;
         let mut number = [0_u8; 12];
-        getrandom::fill(&mut number).map_err(|e| Error::bug(format!("no random numbers: {e}")))?;
+        getrandom::fill(&mut number).map_err(|e| wrong(&format!("no random numbers: {e}")))?;
         let id = number.iter().fold(String::new(), |mut id, b| {
             let _ = write!(id, "{b:02x}");
             id
         });
-        let domain = self.from.address.rsplit('@').next().unwrap_or("localhost");
-        let to: Vec<String> = self.to.iter().map(Mailbox::written).collect();
-        let subject: String = self
-            .subject
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MOST_SUBJECT_CHARS)
-            .collect();
-        let mut letter = format!(
-            "From: {}\r\nTo: {}\r\nSubject: {}\r\nDate: {}\r\nMessage-ID: <{id}@{domain}>\r\nAuto-Submitted: auto-generated\r\n\
-             MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n",
-            self.from.written(),
-            to.join(",\r\n "),
-            words(&subject),
-            at.to_rfc2822(),
-        );
-        let text = self.text.replace('\n', "\r\n");
-        let body = STANDARD.encode(text);
-        for line in body.as_bytes().chunks(76) {
-            letter.push_str(&String::from_utf8_lossy(line));
-            letter.push_str("\r\n");
+        let subject: String = self.subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let subject: String = subject.chars().take(MOST_SUBJECT_CHARS).collect();
+        let mut builder: MessageBuilder = Message::builder()
+            .from(self.from.clone())
+            .subject(subject)
+            .date(UNIX_EPOCH + Duration::from_micros(at))
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            // So that nobody's absence answers it (RFC 3834).
+            .raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str("Auto-Submitted"),
+                "auto-generated".to_owned(),
+            ));
+        for to in self.to {
+            builder = builder.mailbox(message::header::To::from(message::Mailboxes::from(to.clone())));
         }
-        letter.truncate(letter.trim_end_matches("\r\n").len());
-        Ok(letter)
+        let body = Body::new_with_encoding(self.text.to_owned(), ContentTransferEncoding::Base64)
+            .map_err(|_| wrong(&"its text"))?;
+        let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
+        Ok(builder.singlepart(part).map_err(|e| wrong(&e))?.formatted())
     }
-}
-
-/// A text in a header: as it is, or in encoded words of 75 signs at most.
-fn words(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " .:,;!?'-_+/#%".contains(c);
-    // In a name some of these signs would have a meaning.
-    let quiet = text.chars().all(plain) && !text.contains([',', ';', ':', '.']);
-    if quiet && text.len() <= 60 {
-        return text.to_owned();
-    }
-    let mut parts = vec![String::new()];
-    for sign in text.chars() {
-        if parts.last().is_some_and(|part| part.len() + sign.len_utf8() > 45) {
-            parts.push(String::new());
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(sign);
-        }
-    }
-    let coded: Vec<String> =
-        parts.iter().map(|part| format!("=?UTF-8?B?{}?=", STANDARD.encode(part))).collect();
-    coded.join("\r\n ")
 }
 
 #[cfg(test)]
@@ -123,26 +80,40 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let good = |text: &str| Mailbox::parse(text).unwrap();
-        assert_eq!(good(" a@b.example ").written(), "a@b.example");
-        assert_eq!(good("Отчёты <a@b.example>").written(), "=?UTF-8?B?0J7RgtGH0ZHRgtGL?= <a@b.example>");
-        assert_eq!(good("Reports <a@b.example>").written(), "Reports <a@b.example>");
-        for wrong in
-            ["", "a", "a@", "@b", "a b@c", "a@b\r\nRCPT TO:<x@y>", "я@b.example", "<a@b", "a@b>, <c@d>"]
+        let good = |text: &str| mailbox(text).unwrap();
+        assert_eq!(good(" a@b.example ").to_string(), "a@b.example");
+        assert_eq!(good("Team A <a+x@b.example>").email.to_string(), "a+x@b.example");
+        assert_eq!(good("\"Отчёты, все\" <a@b.example>").name.unwrap(), "Отчёты, все");
+        for bad in [
+            "",
+            "a",
+            "a@",
+            "@b",
+            "a b@c.example",
+            "a@b.example>",
+            "x <a@b.example",
+            "a@b.example, c@d.example",
+        ] {
+            assert!(mailbox(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["a@пример.рф", "a\r\nb@c.example", "a@b.example>\r\nRCPT TO:<x@y", "n\nm <a@b.example>"]
         {
-            assert!(Mailbox::parse(wrong).is_err(), "{wrong:?}");
+            assert!(mailbox(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn long_words_are_cut_between_letters() {
-        let coded = words(&"ж".repeat(100));
-        let mut whole = String::new();
-        for line in coded.split("\r\n ") {
-            assert!(line.len() <= 75, "{line}");
-            let inside = line.strip_prefix("=?UTF-8?B?").and_then(|l| l.strip_suffix("?=")).unwrap();
-            whole += std::str::from_utf8(&STANDARD.decode(inside).unwrap()).unwrap();
-        }
-        assert_eq!(whole, "ж".repeat(100));
+    fn no_line_is_long_and_no_header_is_made_by_a_subject() {
+        let from = mailbox("Ж, \"x\" <a@b.example>").unwrap();
+        let to: Vec<Mailbox> =
+            (0..40).map(|n| mailbox(&format!("Имя {n} <n{n}@b.example>")).unwrap()).collect();
+        let subject = format!("ж\r\nBcc: x@y.example\n{}", "ж".repeat(1000));
+        let letter = Letter { from: &from, to: &to, subject: &subject, text: "a\nb\r\nc\r", at: 1 };
+        let written = String::from_utf8(letter.written().unwrap()).unwrap();
+        assert!(written.is_ascii() && written.lines().all(|l| l.len() <= 998), "{written}");
+        assert!(!written.replace("\r\n", "").contains(['\r', '\n']));
+        let head = written.split("\r\n\r\n").next().unwrap();
+        assert!(!head.split("\r\n").any(|l| l.starts_with("Bcc")), "{head}");
+        assert_eq!(head.split("\r\n").filter(|l| l.starts_with("To:")).count(), 1, "{head}");
     }
 }

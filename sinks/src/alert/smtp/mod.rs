@@ -1,8 +1,7 @@
-//! A letter by SMTP (RFC 5321), in UTF-8.
-//!
-//! The protocol is some hundred lines; a library for it would give crates below DataFusion other features.
+//! A letter by SMTP (RFC 5321), in UTF-8. The protocol and the letter's form are lettre's.
 
 mod client;
+mod gate;
 mod letter;
 mod tls;
 
@@ -20,7 +19,9 @@ use throughline_core::{
 };
 
 use client::{Client, Way};
-use letter::{Letter, Mailbox};
+use letter::{Letter, mailbox};
+use lettre::Address;
+use lettre::message::Mailbox;
 use tls::Tls;
 
 /// A letter that somebody reads on a telephone.
@@ -110,13 +111,13 @@ impl AlertConnector for SmtpConnector {
         if given.tls == Mode::Off && credentials.is_some() && !near {
             wrong("tls = \"off\" would send the password in clear to another machine".into(), "tls");
         }
-        let from = Mailbox::parse(&given.from);
+        let from = mailbox(&given.from);
         if let Err(why) = &from {
             wrong(format!("from = {:?} is no address: {why}", given.from), "from");
         }
         let mut to = Vec::new();
         for (at, address) in given.to.iter().enumerate() {
-            match Mailbox::parse(address) {
+            match mailbox(address) {
                 Ok(mailbox) => to.push(mailbox),
                 Err(why) => wrong(format!("{address:?} is no address: {why}"), &format!("to/{at}")),
             }
@@ -152,9 +153,9 @@ struct Smtp {
 
 impl Smtp {
     /// Asks, and writes when there is a letter; no longer than an attempt may take.
-    async fn attempt(&self, letter: Option<&str>) -> Result<Vec<String>> {
-        let to: Vec<&str> = self.to.iter().map(|to| to.address.as_str()).collect();
-        match tokio::time::timeout(ATTEMPT, self.client.deliver(&self.from.address, &to, letter)).await {
+    async fn attempt(&self, letter: Option<&[u8]>) -> Result<Vec<String>> {
+        let to: Vec<&Address> = self.to.iter().map(|to| &to.email).collect();
+        match tokio::time::timeout(ATTEMPT, self.client.deliver(&self.from.email, &to, letter)).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(
                 ErrorKind::Io,
@@ -174,7 +175,7 @@ impl Alerter for Smtp {
     /// Goes as far as the server saying whom it takes letters for; no letter is sent.
     async fn check(&self, _: &Context) -> Result<CheckReport> {
         let refused = self.attempt(None).await?;
-        let to: Vec<String> = self.to.iter().map(|to| to.address.clone()).collect();
+        let to: Vec<String> = self.to.iter().map(|to| to.email.to_string()).collect();
         let facts = vec![("server".to_owned(), self.client.place()), ("to".to_owned(), to.join(", "))];
         Ok(CheckReport { facts, warnings: refused })
     }
