@@ -18,10 +18,12 @@ pub mod ga4;
 pub mod ga4_bigquery;
 mod google;
 pub mod hubspot;
+mod jwt;
 mod lines;
 mod local;
 pub mod manifest;
 pub mod records;
+pub mod salesforce;
 pub mod singer;
 pub mod sql;
 pub mod telegram;
@@ -43,6 +45,7 @@ pub fn all() -> Vec<Box<dyn throughline_core::SourceConnector>> {
         Box::new(hubspot::connector()),
         Box::new(ga4::Ga4Connector),
         Box::new(ga4_bigquery::Ga4BigqueryConnector),
+        Box::new(salesforce::SalesforceConnector),
         Box::new(manifest::rest::Rest),
         Box::new(file::FileConnector),
         Box::new(singer::SingerConnector),

@@ -4,7 +4,7 @@ mod arrow_types;
 mod columns;
 mod config;
 mod decode;
-mod delimited;
+pub(crate) mod delimited;
 mod delimited_rows;
 mod json_rows;
 mod parquet_rows;

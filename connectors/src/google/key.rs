@@ -3,17 +3,11 @@
 //! <https://developers.google.com/identity/protocols/oauth2/service-account#jwt-auth>
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use throughline_core::{Error, Result};
+
+use crate::jwt::SigningKey;
 
 /// Seconds that a signed claim lasts: the longest that Google takes.
 const LIFE_S: i64 = 3600;
@@ -39,7 +33,7 @@ pub(crate) struct ServiceKey {
     pub email: String,
     pub token_uri: String,
     id: String,
-    pair: Arc<RsaKeyPair>,
+    key: SigningKey,
     /// Stands for the key; not reversible.
     pub mark: String,
 }
@@ -97,19 +91,11 @@ impl ServiceKey {
         if !https {
             return Err("token_uri of the key file is no https address".into());
         }
-        let unusable =
-            || format!("the private key of {} cannot be used; download the key file anew", file.client_email);
-        let der = PrivatePkcs8KeyDer::from_pem_slice(file.private_key.as_bytes()).map_err(|_| unusable())?;
-        let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| unusable())?;
-        let mark =
-            Sha256::digest(der.secret_pkcs8_der()).iter().take(8).map(|b| format!("{b:02x}")).collect();
-        Ok(Self {
-            email: file.client_email,
-            token_uri: file.token_uri,
-            id: file.private_key_id,
-            pair: Arc::new(pair),
-            mark,
-        })
+        let key = SigningKey::from_pem(&file.private_key).ok_or_else(|| {
+            format!("the private key of {} cannot be used; download the key file anew", file.client_email)
+        })?;
+        let mark = key.mark.clone();
+        Ok(Self { email: file.client_email, token_uri: file.token_uri, id: file.private_key_id, key, mark })
     }
 
     /// A signed claim for the scope, good for an hour from `now_s` (seconds since 1970) on.
@@ -121,15 +107,9 @@ impl ServiceKey {
         let claims = serde_json::json!({
             "iss": self.email, "scope": scope, "aud": self.token_uri, "iat": now_s, "exp": now_s + LIFE_S,
         });
-        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let mut jwt = format!("{}.{}", part(&header), part(&claims));
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), jwt.as_bytes(), &mut signature)
-            .map_err(|_| Error::config(format!("the private key of {} cannot sign", self.email)))?;
-        jwt.push('.');
-        jwt.push_str(&URL_SAFE_NO_PAD.encode(signature));
-        Ok(jwt)
+        self.key
+            .sign(&header, &claims)
+            .ok_or_else(|| Error::config(format!("the private key of {} cannot sign", self.email)))
     }
 }
 

@@ -400,3 +400,50 @@ async fn ga4_bigquery() {
     );
     passes(&report, &["rows", "repeatable", "cancel", "cancel_request", "http_errors", "http_rubbish"]);
 }
+
+/// Spans of changes by queries, and by bulk jobs.
+#[tokio::test]
+async fn salesforce() {
+    let cfg = Config { seed: 7, visits: 200, history: 620, ..Config::default() };
+    let options = company::Options { now: Some(NOW), ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = &throughline_connectors::salesforce::SalesforceConnector;
+    let day = 86_400_000_000;
+    // Every stream once; jobs where there is much.
+    for (more, streams) in [
+        (
+            json!({}),
+            [
+                "opportunities",
+                "opportunity_contact_roles",
+                "users",
+                "campaigns",
+                "stages",
+                "record_types",
+                "organization",
+            ]
+            .as_slice(),
+        ),
+        (
+            json!({"bulk_from": 100, "bulk_rows": 120}),
+            ["opportunity_history", "leads", "contacts", "accounts", "campaign_members"].as_slice(),
+        ),
+    ] {
+        let value = crate::salesforce::options(&company.url(), more);
+        let suite = built_in(connector, value, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+        let report = suite.streams(streams.iter().copied()).run().await;
+        passes(
+            &report,
+            &[
+                "options",
+                "connection",
+                "rows",
+                "counts",
+                "repeatable",
+                "cancel",
+                "http_errors",
+                "http_rubbish",
+            ],
+        );
+    }
+}

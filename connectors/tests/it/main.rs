@@ -28,6 +28,8 @@ mod manifest_paging;
 mod manifest_rules;
 mod metrica;
 mod oauth;
+mod salesforce;
+mod salesforce_mapping;
 mod singer;
 mod sql;
 mod support;
