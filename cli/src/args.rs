@@ -45,6 +45,8 @@ pub enum Command {
     Init(InitArgs),
     /// Check a pipeline file; without --offline also credentials and sinks.
     Check(CheckArgs),
+    /// Let a source in by a person's consent in a browser (OAuth), and keep its tokens.
+    Auth(AuthArgs),
     /// Run a pipeline once.
     Run(RunArgs),
     /// Show the first rows of one stream, without storing anything.
@@ -116,6 +118,29 @@ pub struct CheckArgs {
     /// Only what can be checked without a network.
     #[arg(long)]
     pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AuthArgs {
+    /// The source, as named in the pipeline.
+    pub source: String,
+    #[command(flatten)]
+    pub file: PipelineOption,
+    /// Port of this machine that the browser comes back to, as it is registered with the vendor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Only print the address to open.
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Listen nowhere: read the address that the browser ended at from standard input.
+    #[arg(long)]
+    pub paste: bool,
+    /// Redeem a code that was got elsewhere; - reads it from standard input.
+    #[arg(long, value_name = "CODE|-", allow_hyphen_values = true, conflicts_with_all = ["port", "paste", "no_browser"])]
+    pub code: Option<String>,
+    /// Seconds to wait for the consent.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod allocator;
 mod args;
 mod bars;
 mod commands;
+mod consent;
 mod exit;
 mod output;
 mod receiving;

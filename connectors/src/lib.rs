@@ -33,6 +33,7 @@ pub mod vk;
 mod webhook;
 pub mod whatsapp;
 pub mod whatsapp_export;
+mod yandex;
 pub mod yandex_direct;
 pub mod yandex_metrica;
 

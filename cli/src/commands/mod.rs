@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod auth;
 mod check;
 mod connector;
 mod connector_foreign;
@@ -55,6 +56,7 @@ pub async fn run(command: Command, output: &Output) -> u8 {
     let outcome = match command {
         Command::Init(args) => init::run(&args, output),
         Command::Check(args) => check::run(&args, output).await,
+        Command::Auth(args) => auth::run(&args, output).await,
         Command::Run(args) => run::run(&args, output).await,
         Command::Preview(args) => preview::run(&args, output).await,
         Command::Query(args) => query::run(&args, output).await,

@@ -7,6 +7,7 @@
 mod args;
 
 mod alerts;
+mod auth;
 mod bad_data;
 mod bitrix24;
 mod blocks;

@@ -25,7 +25,7 @@ pub struct Config {
     /// In place of a service account: the OAuth client through which a user signed in.
     pub client_id: Option<String>,
     pub client_secret: Option<Secret>,
-    /// What the sign-in gave, for the scope `analytics.readonly`.
+    /// What a sign-in gave elsewhere, for the scope `analytics.readonly`. Without it `throughline auth` signs in.
     pub refresh_token: Option<Secret>,
     /// First day to read, `YYYY-MM-DD`, in the property's time zone.
     pub start_on: String,
@@ -58,6 +58,8 @@ pub struct Config {
     pub base_url: String,
     /// Where refresh tokens are redeemed. Default `https://oauth2.googleapis.com/token`.
     pub token_url: Option<String>,
+    /// Where `throughline auth` sends the browser. Default `https://accounts.google.com/o/oauth2/v2/auth`.
+    pub auth_url: Option<String>,
 }
 
 /// A report of one's own.
@@ -123,7 +125,9 @@ impl Settings {
                 client_secret: config.client_secret.as_ref(),
                 refresh_token: config.refresh_token.as_ref(),
                 token_url: config.token_url.as_deref(),
+                auth_url: config.auth_url.as_deref(),
             },
+            super::SCOPE,
             &mut wrong,
         );
         let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {

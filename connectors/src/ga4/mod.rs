@@ -12,8 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use throughline_core::{
-    Catalog, CheckReport, ConfigErrors, Context, DynSource, Error, Mapping, Options, ReadRequest, ReadStream,
-    Result, Source, SourceConnector,
+    Catalog, CheckReport, ConfigErrors, Context, DynConsent, DynSource, Error, Mapping, Options, ReadRequest,
+    ReadStream, Result, Source, SourceConnector,
 };
 
 use crate::flow;
@@ -95,6 +95,10 @@ impl Source for Ga4 {
 
     fn catalog(&self) -> Catalog {
         Catalog { streams: self.settings.reports.iter().map(reports::Report::stream_spec).collect() }
+    }
+
+    fn consent(&self) -> Option<DynConsent> {
+        self.settings.credentials.consent()
     }
 
     fn mappings(&self) -> Vec<Mapping> {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Mapping, Options, Param,
-    ReadRequest, ReadStream, Result, Source, SourceConnector,
+    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynConsent, DynSource, Error, Mapping, Options,
+    Param, ReadRequest, ReadStream, Result, Source, SourceConnector,
 };
 
 use crate::flow;
@@ -99,6 +99,10 @@ impl Source for Ga4Bigquery {
 
     fn catalog(&self) -> Catalog {
         Catalog { streams: vec![fields::stream()] }
+    }
+
+    fn consent(&self) -> Option<DynConsent> {
+        self.settings.credentials.consent()
     }
 
     fn mappings(&self) -> Vec<Mapping> {

@@ -1,5 +1,5 @@
-//! Access tokens: bought with a service account's signed claim or with a user's refresh token, kept in the host's
-//! token store so that runs and processes share them.
+//! Access tokens: bought with a service account's signed claim, or in the name of a user who let an OAuth client in;
+//! kept in the host's token store so that runs and processes share them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,13 +8,16 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use throughline_core::http::{HttpRequest, Method, Verdict};
-use throughline_core::{Context, Error, ErrorKind, Result, Secret, TokenPair};
+use throughline_core::{Context, DynConsent, Error, ErrorKind, Result, Secret, TokenPair};
 
 use super::account;
 use super::key::ServiceKey;
+use crate::manifest::SignIn;
 
-/// Where users' refresh tokens are redeemed.
-const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
+const USER: &str = "connectors/src/google/user.toml";
+/// Of a user's refresh token that stands in the pipeline.
+const STALE: &str = "the refresh token may be revoked, unused for six months, or of a consent screen in testing (seven \
+                     days): sign in again by `throughline auth SOURCE`, or put a new one into the pipeline";
 /// Part of its life a token is used for.
 const USED_PERCENT: i64 = 90;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +29,7 @@ pub(crate) struct Given<'a> {
     pub client_secret: Option<&'a Secret>,
     pub refresh_token: Option<&'a Secret>,
     pub token_url: Option<&'a str>,
+    pub auth_url: Option<&'a str>,
 }
 
 /// Who asks.
@@ -34,9 +38,9 @@ pub(crate) enum Credentials {
     Service(ServiceKey),
     User {
         client_id: String,
-        client_secret: Secret,
-        refresh_token: Secret,
-        token_url: String,
+        /// Whether the refresh token stands in the pipeline; else a browser brings it.
+        written: bool,
+        sign_in: SignIn,
     },
     /// What stands in a key file's place where there are no secrets (a pipeline that is only looked at): why it
     /// cannot sign.
@@ -45,7 +49,7 @@ pub(crate) enum Credentials {
 
 impl Credentials {
     /// Tells `wrong` what is wrong, with the option it is about.
-    pub fn new(given: &Given<'_>, wrong: &mut dyn FnMut(String, &str)) -> Option<Self> {
+    pub fn new(given: &Given<'_>, scope: &str, wrong: &mut dyn FnMut(String, &str)) -> Option<Self> {
         let user = [
             ("/client_id", given.client_id.is_some()),
             ("/client_secret", given.client_secret.is_some()),
@@ -68,27 +72,39 @@ impl Credentials {
             },
             None if !some_user => {
                 wrong(
-                    "service_account is needed, or client_id, client_secret and refresh_token of a user"
-                        .into(),
+                    "service_account is needed, or client_id and client_secret of an OAuth client".into(),
                     "",
                 );
                 None
             }
             None => {
-                let (Some(client_id), Some(client_secret), Some(refresh_token)) =
-                    (given.client_id, given.client_secret, given.refresh_token)
-                else {
+                let (Some(client_id), Some(client_secret)) = (given.client_id, given.client_secret) else {
+                    let needed = user[..2].iter();
                     let missing: Vec<&str> =
-                        user.iter().filter(|(_, there)| !there).map(|(name, _)| &name[1..]).collect();
+                        needed.filter(|(_, there)| !there).map(|(name, _)| &name[1..]).collect();
                     wrong(format!("{} is needed too, to sign in as a user", missing.join(" and ")), "");
                     return None;
                 };
-                Some(Self::User {
-                    client_id: client_id.to_owned(),
-                    client_secret: client_secret.clone(),
-                    refresh_token: refresh_token.clone(),
-                    token_url: given.token_url.unwrap_or(TOKEN_URL).to_owned(),
-                })
+                // Users of one client are told apart by the refresh tokens that are written for them.
+                let user = given.refresh_token.map(|r| format!(":{}", mark(r.expose())));
+                let values = json!({
+                    "client_id": client_id, "client_secret": client_secret.expose(),
+                    "refresh_token": given.refresh_token.map(Secret::expose), "user": user,
+                    "scope": scope, "scope_name": scope.rsplit('/').next(),
+                    "token_url": given.token_url, "auth_url": given.auth_url,
+                });
+                let values = values.as_object().cloned().unwrap_or_default();
+                match SignIn::new(include_str!("user.toml"), USER, values) {
+                    Ok(sign_in) => Some(Self::User {
+                        client_id: client_id.to_owned(),
+                        written: given.refresh_token.is_some(),
+                        sign_in,
+                    }),
+                    Err(problems) => {
+                        problems.iter().for_each(|p| wrong(p.to_string(), "/client_id"));
+                        None
+                    }
+                }
             }
         }
     }
@@ -102,29 +118,18 @@ impl Credentials {
         }
     }
 
-    /// Stands for the credentials; not reversible.
-    fn mark(&self) -> String {
+    /// The user's way through a browser.
+    pub fn consent(&self) -> Option<DynConsent> {
         match self {
-            Self::Service(key) => key.mark.clone(),
-            Self::User { client_id, client_secret, refresh_token, .. } => {
-                let mut hash = Sha256::new();
-                for part in [client_id.as_str(), client_secret.expose(), refresh_token.expose()] {
-                    hash.update(part);
-                    hash.update([0]);
-                }
-                hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
-            }
-            Self::Unreadable(_) => String::new(),
+            Self::User { sign_in, .. } => sign_in.consent(),
+            Self::Service(_) | Self::Unreadable(_) => None,
         }
     }
+}
 
-    fn url(&self) -> &str {
-        match self {
-            Self::Service(key) => &key.token_uri,
-            Self::User { token_url, .. } => token_url,
-            Self::Unreadable(_) => "",
-        }
-    }
+/// Stands for a secret; not reversible.
+fn mark(secret: &str) -> String {
+    Sha256::digest(secret).iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Hands out access tokens of one scope.
@@ -141,8 +146,6 @@ struct Bought {
     access_token: String,
     #[serde(default)]
     expires_in: Option<u64>,
-    #[serde(default)]
-    refresh_token: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -172,11 +175,20 @@ impl Access {
     /// # Errors
     /// `Auth` when Google gives none; temporary ones of the network.
     pub async fn token(&self, ctx: &Context, refused: Option<&Secret>) -> Result<Secret> {
-        if let Credentials::Unreadable(why) = &self.credentials {
-            return Err(Error::config(format!("service_account: {why}"))
-                .hint("download the account's key as JSON in Google Cloud and write service_account = { file = \"key.json\" }"));
-        }
-        let from = self.credentials.mark();
+        let key = match &self.credentials {
+            Credentials::Service(key) => key,
+            Credentials::User { written, sign_in, .. } => {
+                return sign_in.token(ctx, refused).await.map_err(|error| match error.kind() {
+                    ErrorKind::Auth if *written => error.hint(STALE),
+                    _ => error,
+                });
+            }
+            Credentials::Unreadable(why) => {
+                return Err(Error::config(format!("service_account: {why}"))
+                    .hint("download the account's key as JSON in Google Cloud and write service_account = { file = \"key.json\" }"));
+            }
+        };
+        let from = key.mark.clone();
         let usable = |pair: &TokenPair| {
             let due = pair.extra.get("renew_at_us").and_then(serde_json::Value::as_i64);
             pair.extra.get("from").and_then(serde_json::Value::as_str) == Some(from.as_str())
@@ -197,36 +209,19 @@ impl Access {
         if let Some(pair) = lease.current().await?.filter(usable) {
             return Ok(self.keep(&pair));
         }
-        let pair = self.buy(ctx, &from).await?;
+        let pair = self.buy(ctx, key, &from).await?;
         lease.save(&pair).await?;
         Ok(self.keep(&pair))
     }
 
-    /// The question for a token.
-    fn form(&self, now_s: i64) -> Result<String> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        match &self.credentials {
-            Credentials::Service(key) => {
-                form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-                form.append_pair("assertion", &key.assertion(self.scope, now_s)?);
-            }
-            Credentials::User { client_id, client_secret, refresh_token, .. } => {
-                form.append_pair("grant_type", "refresh_token");
-                form.append_pair("client_id", client_id);
-                form.append_pair("client_secret", client_secret.expose());
-                form.append_pair("refresh_token", refresh_token.expose());
-            }
-            Credentials::Unreadable(_) => {}
-        }
-        Ok(form.finish())
-    }
-
-    async fn buy(&self, ctx: &Context, from: &str) -> Result<TokenPair> {
+    async fn buy(&self, ctx: &Context, key: &ServiceKey, from: &str) -> Result<TokenPair> {
         let now = ctx.clock.now_us();
-        let form = self.form(now.div_euclid(1_000_000))?;
-        let mut request =
-            HttpRequest::new(Method::Post, self.credentials.url(), account("google_oauth", from, 1))
-                .header("content-type", "application/x-www-form-urlencoded");
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+            .append_pair("assertion", &key.assertion(self.scope, now.div_euclid(1_000_000))?)
+            .finish();
+        let mut request = HttpRequest::new(Method::Post, &key.token_uri, account("google_oauth", from, 1))
+            .header("content-type", "application/x-www-form-urlencoded");
         request.body = Some(form.into());
         // Asking twice gives two tokens, and both are good.
         request.idempotent = true;
@@ -247,7 +242,7 @@ impl Access {
         let life = bought.expires_in.map(|s| i64::try_from(s.min(86_400)).unwrap_or(3600) * 1_000_000);
         Ok(TokenPair {
             access: Secret::new(bought.access_token),
-            refresh: bought.refresh_token.map(Secret::new),
+            refresh: None,
             expires_at_us: life.map(|life| now.saturating_add(life)),
             extra: json!({"from": from, "renew_at_us": life.map(|life| now.saturating_add(life / 100 * USED_PERCENT))}),
         })
@@ -261,17 +256,12 @@ fn refused_because(who: &Credentials, refusal: &Refusal, date: Option<&str>, now
     let said = if said.is_empty() { "no reason given".to_owned() } else { said };
     let error = Error::new(ErrorKind::Auth, format!("Google gives {} no access token ({said})", who.who()));
     let theirs = date.and_then(|d| chrono::DateTime::parse_from_rfc2822(d).ok()).map(|d| d.timestamp());
-    match who {
-        Credentials::Service(_) => match theirs.filter(|t| (t - now_s).abs() > 120) {
-            Some(theirs) => error.hint(format!(
-                "this machine's clock is {} seconds away from Google's: set it, or let NTP do it",
-                (theirs - now_s).abs()
-            )),
-            None => error.hint("look in Google Cloud whether the account and this key of it still exist, and are enabled"),
-        },
-        Credentials::User { .. } | Credentials::Unreadable(_) => error.hint(
-            "the refresh token may be revoked, unused for six months, or of a consent screen in testing (seven \
-             days): sign in again and put the new one into the pipeline",
-        ),
+    match theirs.filter(|t| (t - now_s).abs() > 120) {
+        Some(theirs) => error.hint(format!(
+            "this machine's clock is {} seconds away from Google's: set it, or let NTP do it",
+            (theirs - now_s).abs()
+        )),
+        None => error
+            .hint("look in Google Cloud whether the account and this key of it still exist, and are enabled"),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Connection {
     pub given: Given,
     /// The way to sign in.
     auth: Option<usize>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     pub(super) run: Mutex<Option<Arc<Run>>>,
 }
 
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    fn oauth(&self) -> Option<usize> {
+    pub(super) fn oauth(&self) -> Option<usize> {
         self.auth.filter(|i| self.plan.auth.get(*i).is_some_and(|a| a.oauth2.is_some()))
     }
 

@@ -7,6 +7,7 @@
 mod calls;
 mod chain;
 mod client;
+mod consent;
 mod moments;
 mod oauth;
 mod options;
@@ -28,6 +29,7 @@ use throughline_core::connector::parse_options;
 use throughline_core::{Catalog, ConfigErrors, DynSource, Error, Options, SourceConnector};
 
 use client::Connection;
+pub(crate) use consent::SignIn;
 use plan::{Plan, ReadFile};
 use problems::{Document, Problems};
 use source::ManifestSource;
@@ -43,6 +45,22 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it, each with file, line and column.
     pub fn parse(
+        text: &str,
+        path: &str,
+        read: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Self, ConfigErrors> {
+        let manifest = Self::read(text, path, read)?;
+        if manifest.0.spec.streams.is_empty() {
+            let document = Document::parse(text, path)?;
+            let mut problems = Problems::default();
+            problems.add("/streams", "there are no streams");
+            return Err(problems.into_errors().iter().map(|e| document.locate(e)).collect());
+        }
+        Ok(manifest)
+    }
+
+    /// As [`Manifest::parse`], also without streams.
+    fn read(
         text: &str,
         path: &str,
         read: &dyn Fn(&str) -> Result<String, String>,

@@ -90,12 +90,22 @@ pub(crate) struct OauthPlan {
     pub method: Method,
     pub refresh: Tree,
     pub first: Option<Tree>,
+    pub authorize: Option<AuthorizePlan>,
     pub account: Template,
     pub access_token: Path,
     pub refresh_token: Path,
+    pub scope: Path,
     pub expires_in: Path,
     pub life: Option<Duration>,
     pub keep: Vec<(String, Path)>,
+}
+
+pub(crate) struct AuthorizePlan {
+    pub url: Template,
+    pub query: Tree,
+    pub expect: Vec<(String, Template)>,
+    pub needs: Vec<Template>,
+    pub pkce: bool,
 }
 
 pub(crate) struct Rule {
@@ -243,9 +253,6 @@ pub(crate) fn plan(
             })
             .collect(),
     });
-    if spec.streams.is_empty() {
-        c.p.add("/streams", "there are no streams");
-    }
     let streams =
         (0..spec.streams.len()).filter_map(|i| c.stream(&spec, i).map(Arc::new)).collect::<Vec<_>>();
     let params: Vec<(String, Template)> = spec

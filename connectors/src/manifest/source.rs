@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Capabilities, Catalog, CheckReport, ColumnSpec, Context, Error, Mapping, Param, ReadRequest, ReadStream,
-    Restates, Result, Source, StreamSpec,
+    Capabilities, Catalog, CheckReport, ColumnSpec, Context, DynConsent, Error, Mapping, Param, ReadRequest,
+    ReadStream, Restates, Result, Source, StreamSpec,
 };
 
 use super::client::{Connection, Outcome};
@@ -38,6 +38,10 @@ impl Source for ManifestSource {
             }
             Outcome::Restart => Err(Error::protocol("the check request was answered with a void cursor")),
         }
+    }
+
+    fn consent(&self) -> Option<DynConsent> {
+        super::consent::consent(&self.0)
     }
 
     fn catalog(&self) -> Catalog {

@@ -147,6 +147,11 @@ pub struct Oauth2 {
     /// What buys the first pair from an authorisation code, and the option that holds the code.
     pub first: Option<Map<String, Value>>,
     pub code: Option<String>,
+    /// How a person lets us in through a browser: `throughline auth`. Needs `first`.
+    pub authorize: Option<Authorize>,
+    /// Buying twice gives two good tokens: a request whose answer was lost may be sent again.
+    #[serde(default)]
+    pub repeatable: bool,
     /// Template of the name in the token store: vendor, account and application.
     pub account: String,
     /// Paths in the answer.
@@ -154,6 +159,9 @@ pub struct Oauth2 {
     pub access_token: String,
     #[serde(default = "refresh_token")]
     pub refresh_token: String,
+    /// What was granted, words between spaces or commas.
+    #[serde(default = "scope")]
+    pub scope: String,
     /// Seconds the access token lives.
     #[serde(default = "expires_in")]
     pub expires_in: String,
@@ -172,6 +180,43 @@ pub struct Oauth2 {
     pub param: Option<String>,
 }
 
+/// The way through a browser. Here and in `first`, `{redirect_uri}` is the address that the browser comes back to
+/// (the option of that name where it is given), `{state}`, `{challenge}` and `{verifier}` are made anew each time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authorize {
+    /// Template of the address that the browser is sent to.
+    pub url: String,
+    /// An option that takes its place where it is given: other clouds, proxies.
+    pub option: Option<String>,
+    /// Its parameters, templates. `{state}` must be among them; with `{challenge}` (SHA-256, PKCE), `first` sends
+    /// `{verifier}`.
+    pub query: Map<String, Value>,
+    /// Host of the address on this machine that it comes back to: `127.0.0.1`, or `localhost` for vendors that take
+    /// no IP address.
+    #[serde(default = "loopback")]
+    pub host: String,
+    /// Its port. Without one any that is free, for vendors that do not compare it.
+    pub port: Option<u16>,
+    /// Its path.
+    #[serde(default = "callback")]
+    pub path: String,
+    /// What must come back with the code, as parameter and template: a consent for another account is refused.
+    #[serde(default)]
+    pub expect: BTreeMap<String, String>,
+    /// What must be granted, templates: compared with the words of the answer's `scope`, where it has one.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// What to do at the vendor's before, for people.
+    pub note: Option<String>,
+}
+
+fn loopback() -> String {
+    "127.0.0.1".into()
+}
+fn callback() -> String {
+    "/throughline".into()
+}
 fn post() -> String {
     "POST".into()
 }
@@ -180,6 +225,9 @@ fn access_token() -> String {
 }
 fn refresh_token() -> String {
     "refresh_token".into()
+}
+fn scope() -> String {
+    "scope".into()
 }
 fn expires_in() -> String {
     "expires_in".into()

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
-use throughline_core::{Context, Error, ErrorKind, Result};
+use throughline_core::{Context, Error, ErrorKind, Result, Secret};
 use tokio::io::AsyncWriteExt;
 
 use super::config::Settings;
@@ -79,10 +79,11 @@ pub(crate) struct Client {
     http: Arc<dyn HttpClient>,
     account: Account,
     settings: Settings,
+    token: Secret,
 }
 
 impl Client {
-    pub fn new(ctx: &Context, settings: &Settings) -> Self {
+    pub fn new(ctx: &Context, settings: &Settings, token: Secret) -> Self {
         let host = settings.base_url.rsplit_once("//").map_or(settings.base_url.as_str(), |(_, host)| host);
         let account = Account {
             key: format!("yandex_direct:{host}").into(),
@@ -90,7 +91,7 @@ impl Client {
             burst: BURST,
             parallel: 2,
         };
-        Self { http: ctx.http.clone(), account, settings: settings.clone() }
+        Self { http: ctx.http.clone(), account, settings: settings.clone(), token }
     }
 
     /// Login and currency: of the advertiser, or of the token's own account.
@@ -186,7 +187,7 @@ impl Client {
         let url = format!("{}{path}", self.settings.base_url);
         let mut request = HttpRequest::new(Method::Post, url, self.account.clone())
             .json(body)
-            .header("authorization", format!("Bearer {}", self.settings.token.expose()))
+            .header("authorization", format!("Bearer {}", self.token.expose()))
             .header("accept-language", "en");
         if let Some(login) = login {
             request = request.header("client-login", login);

@@ -9,6 +9,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret, money};
 
 use super::fields::{self, Level};
+use crate::yandex::{Access, Given};
 
 /// Rows that Direct puts into one report at most.
 const MOST_ROWS: u64 = 1_000_000;
@@ -18,7 +19,10 @@ const MOST_ROWS: u64 = 1_000_000;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// OAuth token with the right `direct:api`, of an application whose access to the API was approved.
-    pub token: Secret,
+    pub token: Option<Secret>,
+    /// In place of a token: the application that `throughline auth` lets a user into.
+    pub client_id: Option<String>,
+    pub client_secret: Option<Secret>,
     /// Logins of advertisers, e.g. `["shop-msk", "shop-spb"]`: an agency's clients. Without them the
     /// token's own account is read.
     #[serde(default)]
@@ -65,6 +69,8 @@ pub struct Config {
     /// Where the API is. Default `https://api.direct.yandex.com`.
     #[serde(default = "api")]
     pub base_url: String,
+    /// Where consents and tokens are given. Default `https://oauth.yandex.ru`.
+    pub oauth_url: Option<String>,
 }
 
 /// The header `processingMode`.
@@ -129,7 +135,7 @@ fn api() -> String {
 /// Options that were found good.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub token: Secret,
+    pub access: Access,
     pub logins: Vec<String>,
     pub start_on: NaiveDate,
     pub include_vat: bool,
@@ -154,6 +160,16 @@ impl Settings {
         let mut wrong = |message: String, pointer: &str| {
             errors.push(option_error(message, pointer, PointerAt::Value));
         };
+        let access = Access::new(
+            &Given {
+                token: config.token.as_ref(),
+                client_id: config.client_id.as_deref(),
+                client_secret: config.client_secret.as_ref(),
+                oauth_url: config.oauth_url.as_deref(),
+            },
+            "direct:api",
+            &mut wrong,
+        );
         let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
             wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
             NaiveDate::default()
@@ -196,11 +212,9 @@ impl Settings {
             );
             Tz::UTC
         });
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let Some(access) = access.filter(|_| errors.is_empty()) else { return Err(errors) };
         Ok(Self {
-            token: config.token,
+            access,
             logins,
             start_on,
             include_vat: config.include_vat,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Mapping,
-    Options, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector, StreamSpec, money,
+    Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynConsent, DynSource, Error,
+    Mapping, Options, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector, StreamSpec, money,
 };
 
 use crate::flow;
@@ -73,8 +73,9 @@ fn stream(more: &[String]) -> StreamSpec {
 }
 
 impl YandexDirect {
-    fn client(&self, ctx: &Context) -> Client {
-        Client::new(ctx, &self.settings)
+    async fn client(&self, ctx: &Context) -> Result<Client> {
+        let token = self.settings.access.token(ctx).await?;
+        Ok(Client::new(ctx, &self.settings, token))
     }
 
     /// Whose costs are read, each with its currency.
@@ -110,7 +111,7 @@ impl YandexDirect {
 #[async_trait]
 impl Source for YandexDirect {
     async fn check(&self, ctx: &Context) -> Result<CheckReport> {
-        let client = self.client(ctx);
+        let client = self.client(ctx).await?;
         let mut report = CheckReport::default();
         let logins: Vec<Option<&str>> = match &self.settings.logins[..] {
             [] => vec![None],
@@ -134,6 +135,10 @@ impl Source for YandexDirect {
         Catalog { streams: vec![stream(&self.settings.more_fields)] }
     }
 
+    fn consent(&self) -> Option<DynConsent> {
+        self.settings.access.consent()
+    }
+
     fn mappings(&self) -> Vec<Mapping> {
         vec![Mapping {
             into: "costs".into(),
@@ -148,7 +153,7 @@ impl Source for YandexDirect {
         if request.stream != ADS {
             return Err(Error::bug(format!("Direct has no stream {:?}", request.stream)));
         }
-        let client = self.client(ctx);
+        let client = flow::first(ctx, ADS, self.client(ctx)).await?;
         let advertisers = flow::first(ctx, ADS, self.advertisers(&client)).await?;
         let (own, settings) = (ctx.clone(), self.settings.clone());
         let read = move |out| read::Reader { ctx: own, client, settings, advertisers, out }.run(request);

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead, Judge, Method, Verdict};
 use throughline_core::time::US_PER_DAY;
-use throughline_core::{Clock, Context, Error, ErrorKind, Result};
+use throughline_core::{Clock, Context, Error, ErrorKind, Result, Secret};
 use tokio::io::AsyncWriteExt;
 
 use super::config::Settings;
@@ -172,7 +172,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub fn new(ctx: &Context, settings: &Settings) -> Self {
+    pub fn new(ctx: &Context, settings: &Settings, token: &Secret) -> Self {
         let host = settings.base_url.rsplit_once("//").map_or(settings.base_url.as_str(), |(_, host)| host);
         Self {
             http: ctx.http.clone(),
@@ -185,7 +185,7 @@ impl Client {
                 parallel: PARALLEL,
             },
             base: format!("{}/management/v1/counter/{}", settings.base_url, settings.counter),
-            authorization: format!("OAuth {}", settings.token.expose()),
+            authorization: format!("OAuth {}", token.expose()),
             counter: settings.counter,
         }
     }

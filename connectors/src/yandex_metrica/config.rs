@@ -10,6 +10,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::fields::{self, Kind};
+use crate::yandex::{Access, Given};
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -18,7 +19,10 @@ pub struct Config {
     /// Number of the counter.
     pub counter: u64,
     /// OAuth token with the right `metrika:read` on the counter.
-    pub token: Secret,
+    pub token: Option<Secret>,
+    /// In place of a token: the application that `throughline auth` lets a user into.
+    pub client_id: Option<String>,
+    pub client_secret: Option<Secret>,
     /// First day to read, `YYYY-MM-DD` in the counter's time zone.
     pub start_on: String,
     /// Days before today that every run reads again, because Metrica goes on correcting them. Default 4.
@@ -57,6 +61,8 @@ pub struct Config {
     /// Where the API is. Default `https://api-metrika.yandex.net`.
     #[serde(default = "api")]
     pub base_url: String,
+    /// Where consents and tokens are given. Default `https://oauth.yandex.ru`.
+    pub oauth_url: Option<String>,
 }
 
 /// The models of the Logs API; the words are those of its field names.
@@ -116,7 +122,7 @@ fn api() -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub counter: u64,
-    pub token: Secret,
+    pub access: Access,
     pub start_on: NaiveDate,
     pub restate_days: u32,
     pub request_days: u32,
@@ -137,6 +143,16 @@ impl Settings {
         let mut wrong = |message: String, pointer: &str| {
             errors.push(option_error(message, pointer, PointerAt::Value));
         };
+        let access = Access::new(
+            &Given {
+                token: config.token.as_ref(),
+                client_id: config.client_id.as_deref(),
+                client_secret: config.client_secret.as_ref(),
+                oauth_url: config.oauth_url.as_deref(),
+            },
+            "metrika:read",
+            &mut wrong,
+        );
         let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
             wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
             NaiveDate::default()
@@ -192,13 +208,11 @@ impl Settings {
                 );
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let Some(access) = access.filter(|_| errors.is_empty()) else { return Err(errors) };
         let [visit_fields, hit_fields] = lists;
         Ok(Self {
             counter: config.counter,
-            token: config.token,
+            access,
             start_on,
             restate_days: config.restate_days,
             request_days: config.request_days,

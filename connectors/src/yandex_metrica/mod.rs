@@ -15,8 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use throughline_core::{
-    Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, Mapping,
-    Options, Param, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector, StreamSpec,
+    Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynConsent, DynSource, Error,
+    Mapping, Options, Param, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector, StreamSpec,
 };
 use tokio::sync::OnceCell;
 
@@ -78,6 +78,11 @@ fn stream(kind: Kind, attribution: &str, asked: &[String]) -> StreamSpec {
 }
 
 impl YandexMetrica {
+    async fn client(&self, ctx: &Context) -> Result<Client> {
+        let token = self.settings.access.token(ctx).await?;
+        Ok(Client::new(ctx, &self.settings, &token))
+    }
+
     async fn zone(&self, client: &Client) -> Result<Tz> {
         if let Some(zone) = self.settings.time_zone {
             return Ok(zone);
@@ -99,7 +104,7 @@ impl YandexMetrica {
 #[async_trait]
 impl Source for YandexMetrica {
     async fn check(&self, ctx: &Context) -> Result<CheckReport> {
-        let client = Client::new(ctx, &self.settings);
+        let client = self.client(ctx).await?;
         let counter = client.counter().await?;
         let requests = client.list().await?;
         let waiting: u64 =
@@ -131,6 +136,10 @@ impl Source for YandexMetrica {
         Catalog { streams: Kind::ALL.map(|kind| stream(kind, prefix, self.settings.fields(kind))).to_vec() }
     }
 
+    fn consent(&self) -> Option<DynConsent> {
+        self.settings.access.consent()
+    }
+
     fn mappings(&self) -> Vec<Mapping> {
         let files = [
             ("visits", Kind::Visits, include_str!("mapping/visits.sql")),
@@ -155,8 +164,8 @@ impl Source for YandexMetrica {
         let Some(kind) = Kind::of_stream(&request.stream) else {
             return Err(Error::bug(format!("Metrica has no stream {:?}", request.stream)));
         };
-        let client = Client::new(ctx, &self.settings);
         let stream = request.stream.clone();
+        let client = flow::first(ctx, &stream, self.client(ctx)).await?;
         let zone = flow::first(ctx, &stream, self.zone(&client)).await?;
         let (own, settings) = (ctx.clone(), self.settings.clone());
         let read = move |out| read::Reader { ctx: own, client, settings, kind, zone, out }.run(request);
@@ -166,7 +175,7 @@ impl Source for YandexMetrica {
     /// The rows are safe: what Metrica prepared can go.
     async fn committed(&self, ctx: &Context, stream: &str, checkpoint: &Checkpoint) -> Result<()> {
         let Some(kind) = Kind::of_stream(stream) else { return Ok(()) };
-        let (client, notes) = (Client::new(ctx, &self.settings), Notes { ctx, kind });
+        let (client, notes) = (self.client(ctx).await?, Notes { ctx, kind });
         for id in State::read(Some(checkpoint))?.finished {
             if !notes.knows(id).await? {
                 continue;

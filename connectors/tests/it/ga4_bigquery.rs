@@ -359,7 +359,7 @@ fn wrong_options_are_told() {
     let errors = Ga4BigqueryConnector.build(&options).map(|_| ()).unwrap_err();
     let said: String = errors.iter().map(|e| format!("{e}\n")).collect();
     for words in [
-        "client_secret and refresh_token is needed too",
+        "client_secret is needed too",
         "\"a/b\" is no id",
         "DROP\" is no dataset",
         "\"yesterday\" is no day",

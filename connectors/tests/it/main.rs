@@ -11,6 +11,7 @@ mod bitrix24;
 mod bitrix24_mapping;
 mod comagic;
 mod comagic_data;
+mod consent;
 mod direct;
 mod direct_company;
 mod discovery;

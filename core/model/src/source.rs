@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Catalog;
+use crate::consent::DynConsent;
 use crate::context::Context;
 use crate::error::Result;
 use crate::time::Window;
@@ -56,6 +57,11 @@ pub trait Source: Send + Sync {
     /// The checkpoints that [`Source::forget`] gave are durable.
     async fn forgotten(&self, _ctx: &Context) -> Result<()> {
         Ok(())
+    }
+
+    /// How a person lets this source in through a browser; `None` where that is not the way it signs in.
+    fn consent(&self) -> Option<DynConsent> {
+        None
     }
 
     /// The checkpoint is durable here: safe to acknowledge or delete upstream. May be called again

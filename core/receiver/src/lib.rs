@@ -6,10 +6,13 @@
 //! ```
 //! As little as possible happens here: nothing is parsed beyond what the proof of origin needs, nothing waits
 //! for a pipeline, and 2xx means that it is on disk. docs/receiver.md tells it to users.
+//!
+//! [`consent`] stands apart: it waits on loopback for a browser that a vendor sends back.
 
 mod address;
 mod answer;
 mod body;
+pub mod consent;
 mod endpoint;
 mod metrics;
 mod outlet;

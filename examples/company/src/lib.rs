@@ -11,6 +11,7 @@ pub mod chat;
 pub mod comagic;
 pub mod company;
 pub mod config;
+pub mod consent;
 pub mod control;
 pub mod costs;
 pub mod deal;

@@ -212,6 +212,10 @@ impl Server {
                 self.stats.refresh(accepted);
                 reply
             }
+            Api::Crm if call.path == "/oauth" => {
+                let account = format!("{}.amocrm.ru", amocrm::SUBDOMAIN);
+                self.auth.consents.ask(&call.query, amocrm::auth::CLIENT_ID, false, &[("referer", &account)])
+            }
             Api::Crm => {
                 if !self.auth.allows(&call.authorization) {
                     return Reply::problem(401, "Unauthorized", "Unauthorized");
@@ -427,15 +431,20 @@ pub enum Api {
 
 impl Api {
     fn of(path: &str) -> Api {
-        if path.starts_with("/api/v4/") || path.starts_with("/oauth2/") {
+        if path.starts_with("/api/v4/") || path.starts_with("/oauth2/") || path == "/oauth" {
             Api::Crm
         } else if Uploads::is_for(path) {
             Api::Uploads
         } else if path.starts_with("/management/v1/") || path.starts_with("/stat/v1/") {
             Api::Metrika
-        } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p)) {
+        } else if ["/crm/", "/oauth/v1/", "/account-info/"].iter().any(|p| path.starts_with(p))
+            || (path.starts_with("/oauth/") && path.ends_with("/authorize"))
+        {
             Api::Hubspot
-        } else if path.starts_with("/rest/") || path.starts_with("/oauth/token") {
+        } else if path.starts_with("/rest/")
+            || path.starts_with("/oauth/token")
+            || path.starts_with("/oauth/authorize")
+        {
             Api::Bitrix
         } else if path.starts_with("/json/v5") {
             Api::Direct
@@ -446,6 +455,7 @@ impl Api {
         } else if path == "/v2.0" {
             Api::Comagic
         } else if path == "/token"
+            || path == "/o/oauth2/v2/auth"
             || path.starts_with("/v1beta/properties/")
             || path.starts_with("/bigquery/v2/")
         {

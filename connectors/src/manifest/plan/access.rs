@@ -1,8 +1,8 @@
 //! How a manifest signs its requests in, and what it makes of refusals.
 
-use super::{AuthPlan, Compiler, OauthPlan, Rule};
+use super::{AuthPlan, AuthorizePlan, Compiler, OauthPlan, Rule};
 use crate::manifest::moments::duration;
-use crate::manifest::spec::{Action, AuthKind, AuthSpec, ErrorRule};
+use crate::manifest::spec::{Action, AuthKind, AuthSpec, Authorize, ErrorRule};
 
 impl Compiler<'_> {
     pub(super) fn auth(&mut self, index: usize, spec: &AuthSpec, options: &[String]) -> AuthPlan {
@@ -44,13 +44,24 @@ impl Compiler<'_> {
             }
             let url = self.template(&format!("{at}/token_url"), &o.token_url);
             let account = self.template(&format!("{at}/account"), &o.account);
+            // The stored refresh token and the browser's answer stand in for options: the names exist without them.
+            let known = self.names.len();
+            self.names.extend(["redirect_uri", "verifier"].map(str::to_owned));
             let first = o
                 .first
                 .as_ref()
                 .map(|f| self.tree(&format!("{at}/first"), &serde_json::Value::Object(f.clone())));
-            // The stored refresh token stands in for the option: the name exists even without one.
-            let known = self.names.len();
-            self.names.push("refresh_token".into());
+            self.names.truncate(known);
+            let authorize = o.authorize.as_ref().map(|a| {
+                if o.first.is_none() {
+                    self.p.add(&at, "authorize needs first: what buys the first pair from the code");
+                }
+                if let Some(option) = &a.option {
+                    self.p.known(&format!("{at}/authorize/option"), "option", option, options);
+                }
+                self.authorize(&format!("{at}/authorize"), a)
+            });
+            self.names.extend(["refresh_token", "redirect_uri"].map(str::to_owned));
             let refresh = self.tree(&format!("{at}/refresh"), &serde_json::Value::Object(o.refresh.clone()));
             self.names.truncate(known);
             let life = o.life.as_ref().and_then(|l| self.p.take(&format!("{at}/life"), duration(l)));
@@ -59,9 +70,11 @@ impl Compiler<'_> {
                 method: self.method(&format!("{at}/method"), &o.method),
                 refresh,
                 first,
+                authorize,
                 account,
                 access_token: self.path(&format!("{at}/access_token"), &o.access_token)?,
                 refresh_token: self.path(&format!("{at}/refresh_token"), &o.refresh_token)?,
+                scope: self.path(&format!("{at}/scope"), &o.scope)?,
                 expires_in: self.path(&format!("{at}/expires_in"), &o.expires_in)?,
                 life,
                 keep: o
@@ -72,6 +85,41 @@ impl Compiler<'_> {
             })
         });
         AuthPlan { spec: spec.clone(), base_url, token, user, password, oauth2 }
+    }
+
+    fn authorize(&mut self, at: &str, spec: &Authorize) -> AuthorizePlan {
+        if !matches!(spec.host.as_str(), "127.0.0.1" | "localhost") {
+            self.p
+                .add(format!("{at}/host"), "the browser comes back to this machine: 127.0.0.1 or localhost");
+        }
+        if !spec.path.starts_with('/') || spec.path.contains(['?', '#', ' ']) {
+            self.p.add(format!("{at}/path"), "a path begins with / and has no ? or #");
+        }
+        if spec.port == Some(0) {
+            self.p.add(format!("{at}/port"), "0 is no port; without `port` any that is free is taken");
+        }
+        let url = self.template(&format!("{at}/url"), &spec.url);
+        let known = self.names.len();
+        self.names.extend(["redirect_uri", "state", "challenge"].map(str::to_owned));
+        let query = self.tree(&format!("{at}/query"), &serde_json::Value::Object(spec.query.clone()));
+        self.names.truncate(known);
+        let (mut state, mut pkce) = (false, false);
+        query.templates("", &mut |_, template| {
+            state |= template.names().any(|n| n == "state");
+            pkce |= template.names().any(|n| n == "challenge");
+        });
+        if !state {
+            self.p.add(
+                format!("{at}/query"),
+                "nothing sends {state}: answers could not be told from forged ones",
+            );
+        }
+        let expect = spec.expect.iter();
+        let expect =
+            expect.map(|(k, v)| (k.clone(), self.template(&format!("{at}/expect/{k}"), v))).collect();
+        let needs = spec.needs.iter().enumerate();
+        let needs = needs.map(|(i, text)| self.template(&format!("{at}/needs/{i}"), text)).collect();
+        AuthorizePlan { url, query, expect, needs, pkce }
     }
 
     pub(super) fn rule(&mut self, index: usize, spec: &ErrorRule) -> Rule {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::consent::Consents;
 use crate::reply::{Reply, lock};
 use crate::rng::{For, Rng};
 use crate::text::push_json;
@@ -30,6 +31,7 @@ pub struct Auth {
     seed: u64,
     ttl: Duration,
     pair: Mutex<Pair>,
+    pub consents: Consents,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +55,7 @@ impl Auth {
         Auth {
             seed,
             ttl,
+            consents: Consents::default(),
             pair: Mutex::new(Pair {
                 generation: 1,
                 issued: Instant::now(),
@@ -97,7 +100,7 @@ impl Auth {
         if g.client_id != CLIENT_ID || g.client_secret != CLIENT_SECRET {
             return no(401, "Unauthorized", "Client authentication failed");
         }
-        if g.redirect_uri != REDIRECT_URI {
+        if g.redirect_uri != REDIRECT_URI && !self.consents.is_registered(&g.redirect_uri) {
             return no(400, "Bad Request", "redirect_uri differs from the integration's");
         }
         let mut p = lock(&self.pair);
@@ -107,6 +110,7 @@ impl Auth {
                 return no(401, "Unauthorized", "The refresh token is invalid: token has been revoked");
             }
             "authorization_code" if g.code == CODE && !p.code_used => p.code_used = true,
+            "authorization_code" if self.consents.redeem(&g.code, Some(&g.redirect_uri), "") => {}
             "authorization_code" => {
                 return no(400, "Bad Request", "Authorization code has expired or was used");
             }

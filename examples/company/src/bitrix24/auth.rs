@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use super::{Call, PORTAL, Refusal, refuse};
+use crate::consent::Consents;
 use crate::reply::{Reply, lock, pairs};
 
 pub const WEBHOOK_CODE: &str = "k3y9portal7hook5a";
@@ -22,7 +23,10 @@ struct Issued {
 }
 
 #[derive(Default)]
-pub struct Auth(Mutex<Issued>);
+pub struct Auth {
+    issued: Mutex<Issued>,
+    pub consents: Consents,
+}
 
 fn access(number: u64) -> String {
     format!("company-bitrix24-access-{number:08}")
@@ -41,7 +45,7 @@ pub fn webhook(url: &str) -> String {
 impl Auth {
     /// The access token is void from now on.
     pub fn expire(&self) {
-        lock(&self.0).expired = true;
+        lock(&self.issued).expired = true;
     }
 
     /// The method that a path asks for, when whoever asks may.
@@ -52,7 +56,7 @@ impl Auth {
             ["1", code, name] if *code == WEBHOOK_CODE => method(name),
             [_, _, _] => refuse(401, "INVALID_CREDENTIALS", "Invalid request credentials"),
             [name] => {
-                let issued = lock(&self.0);
+                let issued = lock(&self.issued);
                 match token {
                     None => refuse(401, "NO_AUTH_FOUND", "Wrong authorization data"),
                     Some(given) if issued.number == 0 || given != access(issued.number) => {
@@ -79,10 +83,11 @@ impl Auth {
         if field("client_id") != CLIENT_ID || field("client_secret") != CLIENT_SECRET {
             return wrong(401, "invalid_client", "Invalid client");
         }
-        let mut issued = lock(&self.0);
+        let mut issued = lock(&self.issued);
         match field("grant_type") {
             "refresh_token" if field("refresh_token") == refresh(issued.number) => {}
             "authorization_code" if field("code") == CODE && !issued.code_used => issued.code_used = true,
+            "authorization_code" if self.consents.redeem(field("code"), None, "") => {}
             _ => return wrong(400, "invalid_grant", "The refresh token is used up"),
         }
         issued.number += 1;

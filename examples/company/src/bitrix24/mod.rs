@@ -112,6 +112,9 @@ impl Bitrix {
         if call.path.starts_with("/oauth/token") {
             return self.auth.grant(call);
         }
+        if call.path.starts_with("/oauth/authorize") {
+            return self.auth.consents.ask(call.query, auth::CLIENT_ID, false, &[("domain", PORTAL)]);
+        }
         if self.is_full() {
             return limit(503, call.now);
         }

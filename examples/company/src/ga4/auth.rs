@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{Call, pretty, refuse};
+use crate::consent::Consents;
 use crate::reply::{Reply, lock, pairs};
 
 pub const EMAIL: &str = "throughline@studio-svet.iam.gserviceaccount.com";
@@ -33,6 +34,7 @@ pub struct Auth {
     skew_s: i64,
     tokens: Mutex<Vec<Token>>,
     given: Mutex<u64>,
+    pub consents: Consents,
 }
 
 /// Made when somebody asks for it: its making takes a while, and nothing in a repository should look like a key.
@@ -72,7 +74,13 @@ fn denied(error: &str, description: &str) -> Reply {
 
 impl Auth {
     pub fn new(seed: u64, skew_s: i64) -> Auth {
-        Auth { seed, skew_s, tokens: Mutex::default(), given: Mutex::default() }
+        Auth {
+            seed,
+            skew_s,
+            tokens: Mutex::default(),
+            given: Mutex::default(),
+            consents: Consents::default(),
+        }
     }
 
     /// Every access token is void from now on.
@@ -87,6 +95,7 @@ impl Auth {
         let body = String::from_utf8_lossy(call.body);
         let form = pairs(&body);
         let get = |name: &str| form.iter().find(|(k, _)| k == name).map_or("", |(_, v)| v.as_str());
+        let mut first = false;
         let scope = match get("grant_type") {
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
                 match claims(get("assertion"), call, self.skew_s) {
@@ -106,16 +115,28 @@ impl Auth {
                 }
                 format!("{ANALYTICS} {BIGQUERY}")
             }
+            "authorization_code" => {
+                if (get("client_id"), get("client_secret")) != (CLIENT_ID, CLIENT_SECRET)
+                    || !self.consents.redeem(get("code"), Some(get("redirect_uri")), get("code_verifier"))
+                {
+                    return denied("invalid_grant", "Malformed auth code.");
+                }
+                first = true;
+                format!("{ANALYTICS} {BIGQUERY}")
+            }
             _ => return denied("unsupported_grant_type", "Invalid grant_type"),
         };
         let mut given = lock(&self.given);
         *given += 1;
         let text = format!("ya29.c.company-{}-{}", self.seed, *given);
-        lock(&self.tokens).push(Token { text: text.clone(), scope, until: call.now + LIFE_S });
-        Reply::json(
-            200,
-            pretty(&json!({"access_token": text, "expires_in": LIFE_S - 1, "token_type": "Bearer"})),
-        )
+        lock(&self.tokens).push(Token { text: text.clone(), scope: scope.clone(), until: call.now + LIFE_S });
+        let mut answer =
+            json!({"access_token": text, "expires_in": LIFE_S - 1, "token_type": "Bearer", "scope": scope});
+        // Only somebody's consent gives a refresh token.
+        if first {
+            answer["refresh_token"] = REFRESH_TOKEN.into();
+        }
+        Reply::json(200, pretty(&answer))
     }
 
     /// # Errors

@@ -123,6 +123,9 @@ impl Google {
         if call.path == "/token" {
             return self.auth.grant(call);
         }
+        if call.path == "/o/oauth2/v2/auth" {
+            return self.auth.consents.ask(call.query, auth::CLIENT_ID, true, &[]);
+        }
         let scope = if call.path.starts_with("/bigquery/") { auth::BIGQUERY } else { auth::ANALYTICS };
         if let Err(reply) = self.auth.allows(call, scope) {
             return reply;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use super::{Call, refuse};
+use crate::consent::Consents;
 use crate::reply::{Reply, lock, pairs};
 
 pub const PRIVATE_TOKEN: &str = "pat-eu1-company-hubspot-private-app";
@@ -23,7 +24,10 @@ struct Issued {
 }
 
 #[derive(Default)]
-pub struct Auth(Mutex<Issued>);
+pub struct Auth {
+    issued: Mutex<Issued>,
+    pub consents: Consents,
+}
 
 fn token(number: u64) -> String {
     format!("company-hubspot-access-{number}")
@@ -32,12 +36,12 @@ fn token(number: u64) -> String {
 impl Auth {
     /// The access token is void from now on.
     pub fn expire(&self) {
-        lock(&self.0).expired = true;
+        lock(&self.issued).expired = true;
     }
 
     pub fn allows(&self, authorization: &str) -> bool {
         let Some(given) = authorization.strip_prefix("Bearer ") else { return false };
-        let issued = lock(&self.0);
+        let issued = lock(&self.issued);
         given == PRIVATE_TOKEN || (issued.number > 0 && !issued.expired && given == token(issued.number))
     }
 
@@ -53,13 +57,14 @@ impl Auth {
         if field("client_id") != CLIENT_ID || field("client_secret") != CLIENT_SECRET {
             return refuse(400, "BAD_CLIENT_SECRET", "missing or invalid client id or secret");
         }
-        if field("redirect_uri") != REDIRECT_URI {
+        if field("redirect_uri") != REDIRECT_URI && !self.consents.is_registered(field("redirect_uri")) {
             return refuse(400, "MISMATCH_REDIRECT_URI_AUTH_CODE", "redirect_uri differs from the app's");
         }
-        let mut issued = lock(&self.0);
+        let mut issued = lock(&self.issued);
         match field("grant_type") {
             "refresh_token" if field("refresh_token") == REFRESH_TOKEN => {}
             "authorization_code" if field("code") == CODE && !issued.code_used => issued.code_used = true,
+            "authorization_code" if self.consents.redeem(field("code"), Some(field("redirect_uri")), "") => {}
             _ => return refuse(400, "BAD_REFRESH_TOKEN", "missing or unknown code or refresh token"),
         }
         issued.number += 1;

@@ -83,6 +83,9 @@ impl Hubspot {
         if call.path == "/oauth/v1/token" {
             return self.auth.grant(call);
         }
+        if call.path.ends_with("/authorize") {
+            return self.auth.consents.ask(call.query, auth::CLIENT_ID, false, &[]);
+        }
         if !self.auth.allows(call.authorization) {
             return refuse(
                 401,
