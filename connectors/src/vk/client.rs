@@ -1,4 +1,4 @@
-//! VK's API, call by call: `messages.getConversations`, `messages.getHistory`, `users.get`,
+//! VK's API, call by call: `messages.getConversations`, `messages.getHistory`, `users.get`, `stats.get`,
 //! <https://dev.vk.com/method>. Parameters, the token among them, go in a form: never in an address.
 
 use std::sync::Arc;
@@ -20,11 +20,15 @@ pub(super) const PAGE: usize = 200;
 pub(super) const PEOPLE: usize = 1000;
 /// VK allows a community 20 requests a second.
 const PER_SECOND: f64 = 15.0;
+/// And a user 3.
+const PER_SECOND_OF_USER: f64 = 2.5;
 
 /// A community.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     pub token: Secret,
+    /// Whether the token is a user's and not the community's.
+    pub of_user: bool,
     pub group_id: u64,
     /// Without a slash at its end.
     pub base_url: String,
@@ -60,8 +64,9 @@ pub(super) fn response<'a, T: Deserialize<'a>>(method: &str, body: &'a [u8]) -> 
 
 impl Api {
     pub async fn call(&self, ctx: &Context, method: &str, params: &[(&str, String)]) -> Result<Answer> {
-        let key = format!("vk:{}", self.group_id).into();
-        let account = Account { key, per_second: PER_SECOND, burst: 3, parallel: 3 };
+        let (whose, per_second) = if self.of_user { ("user", PER_SECOND_OF_USER) } else { ("", PER_SECOND) };
+        let key = format!("vk:{}{whose}", self.group_id).into();
+        let account = Account { key, per_second, burst: 3, parallel: 3 };
         let url = format!("{}/method/{method}", self.base_url);
         let mut request = HttpRequest::new(Method::Post, url, account)
             .header("content-type", "application/x-www-form-urlencoded");

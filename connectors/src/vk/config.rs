@@ -1,5 +1,6 @@
 //! Options of a VK community.
 
+use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -8,6 +9,7 @@ use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::client::Api;
 use super::long_poll::LongPoll;
+use super::statistics::Statistics;
 use crate::webhook::{VK, Webhook, pulled};
 
 /// What a user writes.
@@ -21,6 +23,10 @@ pub struct Config {
     pub token: Option<Secret>,
     /// The community's number, with `token`.
     pub group_id: Option<u64>,
+    /// A token of a user who administers the community, with the right `stats`: reads the community's statistics.
+    pub user_token: Option<Secret>,
+    /// First day of statistics, `YYYY-MM-DD`, with `user_token`.
+    pub statistics_from: Option<String>,
     /// Ask for events (Bots Long Poll) at the beginning of each run and write them into the folder of `inbox`. Needs
     /// `token` and `inbox`. Default false: somebody else receives them, or nobody.
     #[serde(default)]
@@ -34,9 +40,10 @@ pub struct Config {
 }
 
 pub(super) struct Settings {
-    /// At least one of the two.
+    /// At least one of these three.
     pub inbox: Option<Webhook>,
     pub api: Option<Api>,
+    pub statistics: Option<Statistics>,
     /// With both.
     pub long_poll: Option<LongPoll>,
 }
@@ -45,9 +52,9 @@ pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
     let config: Config = parse_options(&options.value)?;
     let mut errors = ConfigErrors::new();
     let mut wrong = |message: &str, pointer: &str, at| errors.push(option_error(message, pointer, at));
-    if config.inbox.is_none() && config.token.is_none() {
+    if config.inbox.is_none() && config.token.is_none() && config.user_token.is_none() {
         wrong(
-            "name an `inbox` of received events, a `token` to read the history, or both",
+            "name an `inbox` of received events, a `token` to read the history, a `user_token` for statistics, or more of them",
             "",
             PointerAt::Value,
         );
@@ -55,12 +62,12 @@ pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
     if config.group_id == Some(0) {
         wrong("`group_id` is the community's number, without a minus", "/group_id", PointerAt::Value);
     }
-    if config.token.is_none() {
+    if config.token.is_none() && config.user_token.is_none() {
         for (name, given) in
             [("group_id", config.group_id.is_some()), ("base_url", config.base_url.is_some())]
         {
             if given {
-                wrong(&format!("`{name}` is of use only with `token`"), &format!("/{name}"), PointerAt::Key);
+                wrong(&format!("`{name}` is of use only with `token` or `user_token`"), &format!("/{name}"), PointerAt::Key);
             }
         }
     }
@@ -83,9 +90,35 @@ pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
     }
     let base_url =
         config.base_url.as_deref().unwrap_or("https://api.vk.com").trim_end_matches('/').to_owned();
-    let api = match (config.token, config.group_id) {
-        (Some(token), Some(group_id)) => Some(Api { token, group_id, base_url }),
+    let of_user = config.user_token.is_some();
+    let start_on = config.statistics_from.as_deref().map(|day| day.parse::<NaiveDate>());
+    let statistics = match (config.user_token, start_on) {
+        (Some(token), Some(Ok(start_on))) => config.group_id.map(|group_id| {
+            let api = Api { token, of_user: true, group_id, base_url: base_url.clone() };
+            Statistics { api, start_on }
+        }),
+        (None, None) => None,
         (Some(_), None) => {
+            wrong("`user_token` needs `statistics_from`: the first day of statistics", "", PointerAt::Value);
+            None
+        }
+        (_, Some(Err(_))) => {
+            wrong("this is no day; write YYYY-MM-DD", "/statistics_from", PointerAt::Value);
+            None
+        }
+        (None, Some(Ok(_))) => {
+            let message = "`statistics_from` is of use only with `user_token`";
+            wrong(message, "/statistics_from", PointerAt::Key);
+            None
+        }
+    };
+    let api = match (config.token, config.group_id) {
+        (Some(token), Some(group_id)) => Some(Api { token, of_user: false, group_id, base_url }),
+        (Some(_), None) => {
+            wrong("missing field `group_id`: the community's number", "", PointerAt::Value);
+            None
+        }
+        (None, None) if of_user => {
             wrong("missing field `group_id`: the community's number", "", PointerAt::Value);
             None
         }
@@ -100,5 +133,5 @@ pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
             Err(more) => errors.extend(more),
         }
     }
-    if errors.is_empty() { Ok(Settings { inbox: webhook, api, long_poll }) } else { Err(errors) }
+    if errors.is_empty() { Ok(Settings { inbox: webhook, api, statistics, long_poll }) } else { Err(errors) }
 }

@@ -8,6 +8,7 @@ mod history;
 mod long_poll;
 mod people;
 mod state;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub use config::Config;
 const MESSAGES: &str = "messages";
 const CONVERSATIONS: &str = "conversations";
 const USERS: &str = "users";
+const STATISTICS: &str = "statistics";
 
 /// `connector = "vk"`.
 pub struct VkConnector;
@@ -44,22 +46,23 @@ impl SourceConnector for VkConnector {
         schemars::schema_for!(Config).to_value()
     }
     fn catalog(&self) -> Catalog {
-        catalog(true, true)
+        catalog(true, true, true)
     }
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
-        let config::Settings { inbox, api, long_poll } = config::read(options)?;
-        Ok(Arc::new(Vk { inbox, api, long_poll }))
+        let config::Settings { inbox, api, statistics, long_poll } = config::read(options)?;
+        Ok(Arc::new(Vk { inbox, api, statistics, long_poll }))
     }
 }
 
-/// A community: what it told, what it is asked for, or both.
+/// A community: what it told, what it is asked for, its statistics.
 struct Vk {
     inbox: Option<Webhook>,
     api: Option<Api>,
+    statistics: Option<statistics::Statistics>,
     long_poll: Option<long_poll::LongPoll>,
 }
 
-fn catalog(told: bool, asked: bool) -> Catalog {
+fn catalog(told: bool, asked: bool, statistics: bool) -> Catalog {
     use ColumnType::{Int, Json, Text};
     let stream =
         |name: &str, doc: &str, key: &str, columns: &[(&str, ColumnType, &str)], incremental| StreamSpec {
@@ -104,6 +107,19 @@ fn catalog(told: bool, asked: bool) -> Catalog {
             stream(USERS, "People who wrote.", "user_id", &users, false),
         ]);
     }
+    if statistics {
+        let columns = [
+            ("period_from", Int, "unix second that the day begins at"),
+            ("period_to", Int, "unix second that it ends at"),
+            ("group_id", Text, ""),
+            ("visitors", Json, "views, visitors, those with telephones"),
+            ("reach", Json, "people who saw the community's posts"),
+            ("activity", Json, "likes, reposts, comments, who subscribed and who left"),
+        ];
+        let mut spec = stream(STATISTICS, "Days of the community.", "period_from", &columns, true);
+        spec.capabilities.count = false;
+        catalog.streams.push(spec);
+    }
     catalog
 }
 
@@ -121,6 +137,10 @@ impl Source for Vk {
             Some(inbox) if self.long_poll.is_none() => inbox.check(ctx).await?,
             _ => CheckReport::default(),
         };
+        if let Some(statistics) = &self.statistics {
+            statistics.check(ctx).await?;
+            report.facts.push(("statistics".into(), format!("from {}", statistics.start_on)));
+        }
         if let Some(api) = &self.api {
             let mut pages = conversations::Pages::new(ctx, api);
             pages.next(|_, _, _| {}).await?;
@@ -130,7 +150,7 @@ impl Source for Vk {
     }
 
     fn catalog(&self) -> Catalog {
-        catalog(self.inbox.is_some(), self.api.is_some())
+        catalog(self.inbox.is_some(), self.api.is_some(), self.statistics.is_some())
     }
 
     fn mappings(&self) -> Vec<Mapping> {
@@ -150,6 +170,11 @@ impl Source for Vk {
 
     async fn read(&self, ctx: &Context, request: ReadRequest) -> Result<ReadStream> {
         let stream = request.stream.as_str();
+        if let (STATISTICS, Some(statistics)) = (stream, self.statistics.clone()) {
+            let (own, max, checkpoint) = (ctx.clone(), request.max_pages, request.checkpoint.clone());
+            let read = flow::task(move |out| statistics.read(own, out, max, checkpoint));
+            return Ok(flow::of_stream(ctx, stream, read));
+        }
         if !matches!(stream, MESSAGES | CONVERSATIONS | USERS) {
             let notices = match (&self.long_poll, &self.api) {
                 (Some(long_poll), Some(api)) => flow::first(ctx, stream, long_poll.poll(ctx, api)).await?,

@@ -151,12 +151,18 @@ async fn vk() {
     let options = company::Options { now: Some(NOW), ..company::Options::default() };
     let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
     let connector = Box::leak(Box::new(throughline_connectors::vk::VkConnector));
-    let options = json!({"token": secret(company::vk::TOKEN), "group_id": company::vk::GROUP_ID, "base_url": company.url()});
-    let suite = built_in(connector, options, NOW);
+    let options = json!({"token": secret(company::vk::TOKEN), "group_id": company::vk::GROUP_ID, "base_url": company.url(),
+        "user_token": secret(company::vk::USER_TOKEN), "statistics_from": "2026-05-01"});
+    let suite = built_in(connector, options.clone(), NOW);
     let report = suite.streams(["messages", "conversations", "users"]).run().await;
     passes(
         &report,
         &["connection", "rows", "counts", "cancel", "cancel_request", "http_errors", "http_rubbish"],
+    );
+    let report = built_in(connector, options, NOW).streams(["statistics"]).run().await;
+    passes(
+        &report,
+        &["rows", "resumable", "incremental", "cancel", "cancel_request", "http_errors", "http_rubbish"],
     );
 }
 

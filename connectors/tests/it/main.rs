@@ -31,6 +31,7 @@ mod metrica;
 mod oauth;
 mod salesforce;
 mod salesforce_mapping;
+mod samples;
 mod singer;
 mod sql;
 mod support;

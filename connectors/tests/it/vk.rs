@@ -268,7 +268,7 @@ async fn questions_fit_the_specification() {
         let text = std::fs::read_to_string(folder.join(section).join("methods.json")).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["methods"].as_array().unwrap().clone()
     };
-    let methods = [known("messages"), known("users"), known("groups")].concat();
+    let methods = [known("messages"), known("users"), known("groups"), known("stats")].concat();
     let log = Arc::new(Mutex::new(Vec::<Asked>::new()));
     let kept = log.clone();
     let world = World::at(&company::text::rfc3339(running.server.now()));
@@ -294,6 +294,8 @@ async fn questions_fit_the_specification() {
     let source = polled(&world, &server.url);
     read_all(&source, &world.ctx).await;
     source.check(&world.ctx).await.unwrap();
+    let statistics = counted(&world, &server.url, "2026-08-01");
+    Landing::default().run(&statistics, &world.ctx, "statistics").await.unwrap();
     let mut seen = BTreeSet::new();
     for asked in log.lock().unwrap().iter().filter(|a| !a.path.starts_with("/vk-long-poll/")) {
         let name = asked.path.strip_prefix("/method/").unwrap();
@@ -301,9 +303,11 @@ async fn questions_fit_the_specification() {
         assert!(asked.query.is_empty() && !asked.path.contains(TOKEN));
         assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
         let method = methods.iter().find(|m| m["name"] == name).unwrap_or_else(|| panic!("no method {name}"));
-        assert!(method["access_token_type"].as_array().unwrap().contains(&"group".into()));
         let form = form(asked);
-        assert_eq!((form["v"].as_str(), form["access_token"].as_str()), ("5.199", TOKEN));
+        let (kind, token) =
+            if name == "stats.get" { ("user", company::vk::USER_TOKEN) } else { ("group", TOKEN) };
+        assert!(method["access_token_type"].as_array().unwrap().contains(&kind.into()));
+        assert_eq!((form["v"].as_str(), form["access_token"].as_str()), ("5.199", token));
         let parameters = method["parameters"].as_array().unwrap();
         for parameter in parameters.iter().filter(|p| p["required"] == true) {
             assert!(form.contains_key(parameter["name"].as_str().unwrap()), "{name}: {parameter}");
@@ -320,6 +324,8 @@ async fn questions_fit_the_specification() {
                     );
                     assert!(parameter["maximum"].as_i64().is_none_or(|most| value <= most), "{key}={value}");
                 }
+                "number" => assert!(value.parse::<u64>().is_ok(), "{key}={value}"),
+                "boolean" => assert!(matches!(value.as_str(), "0" | "1"), "{key}={value}"),
                 "array" => {
                     let most = parameter["maxItems"].as_u64().unwrap_or(u64::MAX);
                     assert!(value.split(',').count() as u64 <= most, "{key}");
@@ -333,8 +339,13 @@ async fn questions_fit_the_specification() {
             }
         }
     }
-    let wanted =
-        ["groups.getLongPollServer", "messages.getConversations", "messages.getHistory", "users.get"];
+    let wanted = [
+        "groups.getLongPollServer",
+        "messages.getConversations",
+        "messages.getHistory",
+        "stats.get",
+        "users.get",
+    ];
     assert_eq!(Vec::from_iter(seen), wanted);
 }
 
@@ -457,6 +468,14 @@ async fn the_vendors_samples_are_read() {
         ]
         .map(|row| row.map(str::to_owned))
     );
+    let counted_on = sample("made_stats_get.json");
+    let server = Server::start(move |_| Reply::text(200, &counted_on)).await;
+    let statistics = counted(&world, &server.url, "2026-09-01");
+    let mut landing = Landing::default();
+    landing.run(&statistics, &world.ctx, "statistics").await.unwrap();
+    let column = |name: &str| landing.column(&spec(&statistics, "statistics"), name);
+    assert_eq!(column("period_from"), ["1767225600"]);
+    assert!(column("visitors")[0].contains("\"views\": 120"), "{:?}", column("visitors"));
     for code in ["5", "6", "9", "14", "29"] {
         let body = sample(&format!("made_error_{code}.json"));
         let server = Server::start(move |_| Reply::text(200, &body)).await;
@@ -494,6 +513,56 @@ fn polled(world: &World, url: &str) -> DynSource {
     let options = json!({"token": {"$secret": TOKEN}, "group_id": GROUP, "base_url": url, "long_poll": true,
         "inbox": "inbox/*.jsonl*"});
     world.build(&VkConnector, options)
+}
+
+fn counted(world: &World, url: &str, from: &str) -> DynSource {
+    let options = json!({"user_token": {"$secret": company::vk::USER_TOKEN}, "statistics_from": from,
+        "group_id": GROUP, "base_url": url});
+    world.build(&VkConnector, options)
+}
+
+/// Around the thirty days of a question: every day, each once, through faults; a later run corrects the last ones.
+#[tokio::test]
+async fn statistics_by_days_are_read_and_corrected() {
+    let rules = ["429:at=2,path=stats.get", "500:at=4,path=stats.get", "truncate:at=6,path=stats.get"];
+    for days_asked in [1_i64, 29, 30, 31, 60, 61] {
+        let running = company(30, &rules).await;
+        let now = running.server.now() + 5 * 3600;
+        running.server.set_now(now).unwrap();
+        let today = now.div_euclid(86_400);
+        let from = company::text::rfc3339((today - days_asked + 1) * 86_400);
+        let mut world = World::at(&company::text::rfc3339(now));
+        let source = counted(&world, &running.url(), &from[..10]);
+        let spec = spec(&source, "statistics");
+        let mut landing = Landing::default();
+        landing.run(&source, &world.ctx, "statistics").await.unwrap();
+        // What was read last of a day is what counts.
+        let told = |landing: &Landing, now: i64, to: i64| {
+            let begins = landing.column(&spec, "period_from").into_iter().map(|b| b.parse::<i64>().unwrap());
+            let current: BTreeMap<i64, String> = begins.zip(landing.column(&spec, "visitors")).collect();
+            let days: Vec<i64> = current.keys().map(|begin| begin / 86_400).collect();
+            assert_eq!(days, Vec::from_iter(today - days_asked + 1..=to), "{days_asked} days");
+            for (begin, visitors) in current {
+                let truth = company::vk::day(now, begin / 86_400)["visitors"].clone();
+                assert_eq!(serde_json::from_str::<Value>(&visitors).unwrap(), truth, "{begin}");
+            }
+        };
+        told(&landing, now, today);
+        assert_eq!(landing.checkpoint.as_ref().unwrap().0.as_object().unwrap().len(), 1);
+        // Two days later: what was not over is, and the new days are there.
+        let later = now + 2 * 86_400;
+        running.server.set_now(later).unwrap();
+        world.later(&company::text::rfc3339(later));
+        landing.run(&source, &world.ctx, "statistics").await.unwrap();
+        told(&landing, later, today + 2);
+    }
+    // A community's token is not enough, and the error says whose is.
+    let running = company(30, &[]).await;
+    let world = World::at(&company::text::rfc3339(running.server.now()));
+    let options = json!({"user_token": {"$secret": TOKEN}, "statistics_from": "2026-08-01", "group_id": GROUP,
+        "base_url": running.url()});
+    let error = world.build(&VkConnector, options).check(&world.ctx).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth, "{error}");
 }
 
 fn event_ids(source: &DynSource, landing: &Landing) -> Vec<String> {
