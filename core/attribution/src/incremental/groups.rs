@@ -8,9 +8,11 @@ use super::nodes::{Node, Tie};
 #[derive(Default)]
 pub(super) struct Groups {
     numbers: FxHashMap<u64, u32>,
+    known: Known,
     parents: Vec<u32>,
     touched: Vec<u32>,
-    roots: FxHashSet<u32>,
+    /// What the touched groups' records name; small beside all names, so that asking is quick.
+    in_touched: FxHashSet<u64>,
 }
 
 impl Groups {
@@ -27,11 +29,11 @@ impl Groups {
 
     /// Everything a record names is one group, as far as it counts.
     pub fn tie(&mut self, nodes: &[Node]) {
-        let counting =
-            nodes.iter().filter(|n| n.tie != Tie::IfKnown || self.numbers.contains_key(&n.hash)).count();
+        let counts = |node: &&Node| node.tie != Tie::IfKnown || self.find(node.hash).is_some();
+        let counting = nodes.iter().filter(counts).count();
         let mut before = None;
         for node in nodes {
-            let number = match (node.tie, self.numbers.get(&node.hash).copied()) {
+            let number = match (node.tie, self.find(node.hash)) {
                 (_, Some(number)) => number,
                 (Tie::Always, None) => self.number(node.hash),
                 (Tie::WithOthers, None) if counting > 1 => self.number(node.hash),
@@ -47,16 +49,26 @@ impl Groups {
     /// To be called when every record was tied.
     pub fn close(&mut self) {
         let touched = std::mem::take(&mut self.touched);
-        self.roots = touched.into_iter().map(|n| self.root(n)).collect();
+        let roots: FxHashSet<u32> = touched.into_iter().map(|n| self.root(n)).collect();
+        let numbers = std::mem::take(&mut self.numbers);
+        self.in_touched = numbers
+            .into_iter()
+            .filter_map(|(hash, number)| roots.contains(&self.root(number)).then_some(hash))
+            .collect();
+        self.known = Known::default();
+        self.parents = Vec::new();
     }
 
     /// Whether a record belongs to a group that something touches.
-    pub fn is_touched(&mut self, nodes: &[Node]) -> bool {
-        nodes.iter().any(|node| {
-            let Some(number) = self.numbers.get(&node.hash).copied() else { return false };
-            let root = self.root(number);
-            self.roots.contains(&root)
-        })
+    pub fn is_touched(&self, nodes: &[Node]) -> bool {
+        nodes.iter().any(|node| self.in_touched.contains(&node.hash))
+    }
+
+    fn find(&self, hash: u64) -> Option<u32> {
+        if !self.known.may_hold(hash) {
+            return None;
+        }
+        self.numbers.get(&hash).copied()
     }
 
     fn number(&mut self, hash: u64) -> u32 {
@@ -64,6 +76,7 @@ impl Groups {
         let number = *self.numbers.entry(hash).or_insert(next);
         if number == next {
             self.parents.push(next);
+            self.known.add(hash, &self.numbers);
         }
         number
     }
@@ -84,6 +97,46 @@ impl Groups {
         let (a, b) = (self.root(a), self.root(b));
         let (low, high) = if a < b { (a, b) } else { (b, a) };
         self.parents[high as usize] = low;
+    }
+}
+
+/// A bit for each name, in a place that its hash tells: most names that are asked for are not known, and finding
+/// that out here costs a fraction of what it costs in a table of millions.
+#[derive(Default)]
+struct Known {
+    bits: Vec<u64>,
+}
+
+impl Known {
+    const BITS_PER_NAME: usize = 16;
+
+    fn may_hold(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    /// `all`: every name, this one too, should there be more of them than the bits are for.
+    fn add(&mut self, hash: u64, all: &FxHashMap<u64, u32>) {
+        if self.bits.len() * 64 < all.len() * Self::BITS_PER_NAME {
+            let names = (all.len() * 2).next_power_of_two().max(1 << 12);
+            self.bits = vec![0; names * Self::BITS_PER_NAME / 64];
+            all.keys().for_each(|hash| self.set(*hash));
+        }
+        self.set(hash);
+    }
+
+    fn set(&mut self, hash: u64) {
+        let (word, bit) = self.place(hash);
+        if let Some(bits) = self.bits.get_mut(word) {
+            *bits |= bit;
+        }
+    }
+
+    fn place(&self, hash: u64) -> (usize, u64) {
+        // The table of names goes by the low bits of the hash; these are others.
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
+        let place = spread as usize & (self.bits.len() * 64).wrapping_sub(1);
+        (place / 64, 1 << (place % 64))
     }
 }
 

@@ -24,6 +24,7 @@ mod replace;
 mod seeds;
 mod sums;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -200,6 +201,7 @@ async fn partial(job: &Job<'_>, before: &Before) -> Result<Perhaps<Outcome>> {
     let mut outputs: BTreeMap<&'static str, OutputTable> = BTreeMap::new();
     outputs.insert("identity_merges", merges);
     for name in ROWS {
+        runner.begin(name)?;
         let spec = spec_of(name)?;
         let mut exchange =
             Exchange::between(runner, spec, &format!("had_{name}"), &format!("have_{name}")).await?;

@@ -61,9 +61,9 @@ impl Part {
         let mut part = Self { before: BTreeMap::new(), now: BTreeMap::new(), differing, records: 0 };
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
-            let (common, n) = picked(runner, table, columns, &versions.common, &mut groups).await?;
-            let (before, _) = picked(runner, table, columns, &versions.before, &mut groups).await?;
-            let (now, m) = picked(runner, table, columns, &versions.now, &mut groups).await?;
+            let (common, n) = picked(runner, table, columns, &versions.common, &groups).await?;
+            let (before, _) = picked(runner, table, columns, &versions.before, &groups).await?;
+            let (now, m) = picked(runner, table, columns, &versions.now, &groups).await?;
             part.records += n + m;
             part.before.insert(table, vec![common.clone(), before]);
             part.now.insert(table, vec![common, now]);
@@ -135,14 +135,14 @@ async fn picked(
     table: &'static str,
     columns: &[&str],
     from: &TableRef,
-    groups: &mut Groups,
+    groups: &Groups,
 ) -> Result<(TableRef, usize)> {
     let mut kept = Kept { schema: schema_of(from), held: Vec::new(), bytes: 0, file: None, rows: 0 };
     if is_empty(from) {
         return kept.finish();
     }
     let folder = runner.folder(table);
-    let mut of_touched = |batch: &RecordBatch| -> Result<BooleanArray> {
+    let of_touched = |batch: &RecordBatch| -> Result<BooleanArray> {
         let records = Records::of(table, columns, batch)?;
         let mut nodes = Vec::new();
         Ok((0..batch.num_rows())

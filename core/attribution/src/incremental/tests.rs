@@ -113,7 +113,7 @@ fn rows() -> impl Strategy<Value = Rows> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn files_hold_what_is_there_now(was in rows(), changed in rows(), gone in prop::collection::btree_set(key(), 0..30), cut in 1..20_usize) {
