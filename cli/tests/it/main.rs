@@ -33,6 +33,7 @@ mod postgresql;
 mod quickstart;
 mod receiving;
 mod serve;
+mod sinks_crash;
 mod studio;
 mod truth;
 mod uploads;

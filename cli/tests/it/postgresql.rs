@@ -12,7 +12,7 @@ use crate::command::{copy_folder, repository, throughline};
 
 #[path = "../../../sinks/tests/it/postgresql/cluster.rs"]
 #[allow(dead_code)]
-mod cluster;
+pub(crate) mod cluster;
 
 const PASSWORD: &str = "the-warehouse's password";
 

@@ -67,14 +67,12 @@ fn as_google(head: &str) -> String {
         return head.trim_end().to_owned() + "\r\nx-goog-generation: 1\r\n\r\n";
     }
     let head = head.replace("x-goog-if-generation-match: 0\r\n", "If-None-Match: *\r\n");
-    // moto takes a request without a signature for a stranger's.
-    let signed = "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x\r\n\r\n";
     let lines: Vec<&str> = head
         .trim_end()
         .split("\r\n")
         .filter(|l| !l.to_ascii_lowercase().starts_with("authorization:"))
         .collect();
-    lines.join("\r\n") + signed
+    format!("{}\r\n{}\r\n\r\n", lines.join("\r\n"), servers::SIGNED)
 }
 
 impl Lake {
@@ -88,7 +86,7 @@ impl Lake {
             .with_bucket_name(&bucket)
             .with_access_key_id("AK")
             .with_secret_access_key("x");
-        make_bucket(moto.port, &bucket);
+        assert_eq!(moto.ask("PUT", &format!("/{bucket}")).0, 200);
         let options = json!({
             "path": format!("s3://{bucket}/shop/v1"),
             "s3": {
@@ -176,18 +174,6 @@ impl Lake {
     fn current(&self) -> Option<Value> {
         Some(serde_json::from_slice(&self.get("current.json")?).unwrap())
     }
-}
-
-fn make_bucket(port: u16, bucket: &str) {
-    use std::io::{Read as _, Write as _};
-    let mut store = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let head = as_google(&format!(
-        "PUT /{bucket} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    ));
-    store.write_all(head.as_bytes()).unwrap();
-    let mut reply = String::new();
-    store.read_to_string(&mut reply).unwrap();
-    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }
 
 /// By hand: the store's client makes no containers
