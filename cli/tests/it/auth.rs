@@ -193,6 +193,35 @@ fn google_takes_any_port_and_the_proof_of_who_asked() {
     assert!(!said.contains("throughline auth") && said.contains("412000777"), "{code:?} {said}");
 }
 
+/// Salesforce's own code: PKCE, and only users of the pipeline's org.
+#[test]
+fn salesforce_lets_in_users_of_the_org_alone() {
+    let secret = company::salesforce::auth::CLIENT_SECRET;
+    let run = |org: &str| {
+        let vendor = vendor(&format!(
+            "connector = \"salesforce\"\norg_id = \"{org}\"\nclient_id = \"{}\"\nclient_secret = {{ env = \"SECRET\" }}\n\
+             consent = true\nlogin_url = \"URL\"",
+            company::salesforce::auth::CLIENT_ID
+        ));
+        let (code, said) = check(&vendor, secret);
+        assert!(code == Some(1) && said.contains("throughline auth"), "{code:?} {said}");
+        let port = free_port().to_string();
+        let asking = auth(&vendor, secret, &["--port", &port]);
+        vendor.running.server.salesforce.auth.consents.register(&asking.redirect);
+        let (status, _, page) = get(&get(&asking.url).1.unwrap());
+        let ended = asking.end();
+        (vendor, status, page, ended)
+    };
+    let (vendor, status, page, (code, out, said)) = run(&company::salesforce::auth::org());
+    assert!(status == 200 && code == Some(0), "{page} {out} {said}");
+    vendor.running.server.salesforce.auth.expire();
+    let (code, said) = check(&vendor, secret);
+    assert_eq!(code, Some(0), "{said}");
+    let (vendor, status, page, (code, out, _)) = run("00D000000000001EAA");
+    assert!(status == 400 && code == Some(2) && out.contains("not of 00D000000000001EAA"), "{page} {out}");
+    assert!(check(&vendor, secret).1.contains("throughline auth"), "nothing of the other org is kept");
+}
+
 #[test]
 fn a_no_a_forged_answer_and_silence_each_end_it_and_store_nothing() {
     let vendor = vendor(HUBSPOT);

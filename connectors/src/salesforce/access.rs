@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use throughline_core::consent::Returned;
 use throughline_core::http::{Account, HttpRequest, Method, Verdict};
 use throughline_core::{Context, Error, ErrorKind, Result, Secret, TokenLease, TokenPair};
 
@@ -28,6 +29,10 @@ const CLAIM_LASTS_S: i64 = 150;
 pub(crate) enum Grant {
     Refresh {
         token: Secret,
+        secret: Option<Secret>,
+    },
+    /// A user's refresh token that a browser brought.
+    Consent {
         secret: Option<Secret>,
     },
     Signed {
@@ -64,6 +69,8 @@ struct Bought {
     id: String,
     #[serde(default)]
     refresh_token: Option<String>,
+    #[serde(default)]
+    scope: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -95,6 +102,7 @@ impl Access {
                 add(&key.mark);
             }
             Grant::Client { secret } => add(secret.expose()),
+            Grant::Consent { .. } => add("consent"),
             Grant::Unreadable => {}
         }
         hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
@@ -123,7 +131,7 @@ impl Access {
         if let Some(pair) = cached.filter(usable) {
             return session(&self.settings, &pair);
         }
-        let account = format!("salesforce:{}:{}", self.settings.org, self.settings.client_id);
+        let account = self.account();
         if let Some(pair) = ctx.tokens.load(&account).await?.filter(usable) {
             return self.keep(&pair);
         }
@@ -135,11 +143,34 @@ impl Access {
         // Credentials written anew into the pipeline win over a pair that came from others.
         let ours = |p: &TokenPair| p.extra.get("from").and_then(serde_json::Value::as_str) == Some(&from);
         let stored = current.filter(ours).and_then(|pair| pair.refresh);
-        let buying = buy(self.settings.clone(), ctx.clone(), lease, stored, from.clone());
+        let buying = buy(self.settings.clone(), ctx.clone(), lease, stored, from.clone(), None);
         let pair = tokio::spawn(buying)
             .await
             .map_err(|e| Error::bug(format!("renewing an access token broke off: {e}")))??;
         self.keep(&pair)
+    }
+
+    /// Name in the token store.
+    pub fn account(&self) -> String {
+        format!("salesforce:{}:{}", self.settings.org, self.settings.client_id)
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Redeems a code that a browser brought.
+    ///
+    /// # Errors
+    /// `Auth` when Salesforce refuses, `Config` when the user is of another org: then nothing is kept.
+    pub async fn redeem(&self, ctx: &Context, returned: Returned) -> Result<TokenPair> {
+        let lease = ctx.tokens.lease(&self.account()).await?;
+        let buying = buy(self.settings.clone(), ctx.clone(), lease, None, self.mark(), Some(returned));
+        let pair = tokio::spawn(buying)
+            .await
+            .map_err(|e| Error::bug(format!("buying an access token broke off: {e}")))??;
+        self.keep(&pair)?;
+        Ok(pair)
     }
 }
 
@@ -159,9 +190,38 @@ fn session(settings: &Settings, pair: &TokenPair) -> Result<Session> {
     Ok(Session { token: pair.access.clone(), instance: instance.trim_end_matches('/').to_owned() })
 }
 
-fn form(settings: &Settings, stored: Option<&Secret>, now_s: i64) -> Result<String> {
+fn form(
+    settings: &Settings,
+    stored: Option<&Secret>,
+    returned: Option<&Returned>,
+    now_s: i64,
+) -> Result<String> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     match &settings.grant {
+        Grant::Consent { secret } => {
+            form.append_pair("client_id", &settings.client_id);
+            if let Some(secret) = secret {
+                form.append_pair("client_secret", secret.expose());
+            }
+            match (returned, stored) {
+                (Some(returned), _) => {
+                    form.append_pair("grant_type", "authorization_code");
+                    form.append_pair("code", returned.code.expose());
+                    form.append_pair("redirect_uri", returned.redirect_uri.as_deref().unwrap_or_default());
+                    if let Some(verifier) = &returned.verifier {
+                        form.append_pair("code_verifier", verifier.expose());
+                    }
+                }
+                (None, Some(stored)) => {
+                    form.append_pair("grant_type", "refresh_token");
+                    form.append_pair("refresh_token", stored.expose());
+                }
+                (None, None) => {
+                    return Err(Error::new(ErrorKind::Auth, "nobody has let this program into Salesforce yet")
+                        .hint("run `throughline auth SOURCE` with the name of the source, and allow it in the browser"));
+                }
+            }
+        }
         Grant::Refresh { token, secret } => {
             form.append_pair("grant_type", "refresh_token");
             form.append_pair("client_id", &settings.client_id);
@@ -195,6 +255,7 @@ async fn buy(
     mut lease: Box<dyn TokenLease>,
     stored: Option<Secret>,
     from: String,
+    returned: Option<Returned>,
 ) -> Result<TokenPair> {
     let now_s = ctx.clock.now_us().div_euclid(1_000_000);
     let key = format!("salesforce_oauth:{}", settings.login_url);
@@ -202,9 +263,9 @@ async fn buy(
     let url = format!("{}/services/oauth2/token", settings.login_url);
     let mut request = HttpRequest::new(Method::Post, url, account)
         .header("content-type", "application/x-www-form-urlencoded");
-    request.body = Some(form(&settings, stored.as_ref(), now_s)?.into());
+    request.body = Some(form(&settings, stored.as_ref(), returned.as_ref(), now_s)?.into());
     // A refresh token that may rotate is sent once: the second answer would make the first one void.
-    request.idempotent = !matches!(settings.grant, Grant::Refresh { .. });
+    request.idempotent = !matches!(settings.grant, Grant::Refresh { .. } | Grant::Consent { .. });
     request.timeout = TIMEOUT;
     request.max_response_bytes = 1 << 20;
     let (grant, login) = (settings.grant.clone(), settings.login_url.clone());
@@ -242,8 +303,11 @@ async fn buy(
         access: Secret::new(bought.access_token),
         refresh: bought.refresh_token.map(Secret::new).or(stored),
         expires_at_us: None,
-        extra: json!({"from": from, "instance_url": bought.instance_url, "org": org}),
+        extra: json!({"from": from, "instance_url": bought.instance_url, "org": org, "scopes": bought.scope}),
     };
+    if returned.is_some() {
+        session(&settings, &pair)?;
+    }
     // Also when it is of another org: the older refresh token may be void now.
     lease.save(&pair).await?;
     session(&settings, &pair)?;
@@ -260,6 +324,10 @@ fn refused(grant: &Grant, login: &str, refusal: &Refusal) -> Error {
         Grant::Refresh { .. } => {
             "the refresh token may be revoked, expired or used up: sign in anew and put the new one into the pipeline; \
              sandboxes sign in at https://test.salesforce.com"
+        }
+        Grant::Consent { .. } => {
+            "a code is good once and for a short time, and a refresh token until it is revoked: run `throughline auth SOURCE` \
+             again; sandboxes sign in at https://test.salesforce.com"
         }
         Grant::Signed { .. } => {
             "does the app hold this key's certificate, is the user admitted to it (Manage, Permission Sets), and is this \

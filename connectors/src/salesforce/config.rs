@@ -25,6 +25,9 @@ pub struct Config {
     pub client_secret: Option<Secret>,
     /// A user's refresh token. Only the first run uses it where the app rotates them.
     pub refresh_token: Option<Secret>,
+    /// A user lets the app in by `throughline auth`: the refresh token is then kept, and not written here.
+    #[serde(default)]
+    pub consent: bool,
     /// The user in whose name the app signs in with `private_key`.
     pub username: Option<String>,
     /// Private key (PEM, PKCS #8) of the certificate in the app: `{ file = "key.pem" }`.
@@ -280,8 +283,20 @@ impl Settings {
     }
 }
 
-/// Which of the three ways to sign in is meant.
+/// Which of the ways to sign in is meant.
 fn grant(config: &Config, wrong: &mut dyn FnMut(String, &str)) -> Option<Grant> {
+    if config.consent {
+        let other = [
+            ("/refresh_token", config.refresh_token.is_some()),
+            ("/private_key", config.private_key.is_some()),
+            ("/username", config.username.is_some()),
+        ];
+        if let Some((place, _)) = other.iter().find(|(_, given)| *given) {
+            wrong("consent signs in already: leave out one of the two ways".into(), place);
+            return None;
+        }
+        return Some(Grant::Consent { secret: config.client_secret.clone() });
+    }
     match (&config.private_key, &config.username, &config.refresh_token, &config.client_secret) {
         (Some(_), _, Some(_), _) => {
             wrong("private_key signs in already: leave out one of the two ways".into(), "/refresh_token");
@@ -315,7 +330,7 @@ fn grant(config: &Config, wrong: &mut dyn FnMut(String, &str)) -> Option<Grant> 
         (None, None, None, Some(secret)) => Some(Grant::Client { secret: secret.clone() }),
         (None, None, None, None) => {
             wrong(
-                "a way to sign in is needed: refresh_token, or username and private_key, or client_secret alone"
+                "a way to sign in is needed: refresh_token, or consent, or username and private_key, or client_secret alone"
                     .into(),
                 "",
             );

@@ -5,6 +5,7 @@ mod answer;
 mod bulk;
 mod client;
 mod config;
+mod consent;
 mod id;
 mod objects;
 mod plan;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use throughline_core::{
-    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynSource, Error, ErrorKind, Mapping, Options,
-    Param, ReadRequest, ReadStream, Result, Source, SourceConnector,
+    Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynConsent, DynSource, Error, ErrorKind,
+    Mapping, Options, Param, ReadRequest, ReadStream, Result, Source, SourceConnector,
 };
 
 use crate::flow;
@@ -109,6 +110,10 @@ impl Salesforce {
 
 #[async_trait]
 impl Source for Salesforce {
+    fn consent(&self) -> Option<DynConsent> {
+        consent::of(&self.access)
+    }
+
     async fn check(&self, ctx: &Context) -> Result<CheckReport> {
         let client = self.client(ctx);
         let mut report = CheckReport::default();

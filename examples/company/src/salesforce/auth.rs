@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::objects::Kind;
 use super::{Call, Options};
+use crate::consent::Consents;
 use crate::ga4::auth::signed;
 use crate::reply::{Reply, lock, pairs};
 
@@ -27,7 +28,10 @@ struct Issued {
 }
 
 #[derive(Default)]
-pub struct Auth(Mutex<Issued>);
+pub struct Auth {
+    issued: Mutex<Issued>,
+    pub consents: Consents,
+}
 
 fn refresh_token(turns: u64) -> String {
     if turns == 0 { REFRESH_TOKEN.to_owned() } else { format!("{REFRESH_TOKEN}-{turns}") }
@@ -49,12 +53,12 @@ fn refuse(error: &str, description: &str) -> Reply {
 impl Auth {
     /// Every access token is void from now on.
     pub fn expire(&self) {
-        let mut issued = lock(&self.0);
+        let mut issued = lock(&self.issued);
         issued.good_from = issued.number + 1;
     }
 
     pub fn allows(&self, authorization: &str) -> bool {
-        let issued = lock(&self.0);
+        let issued = lock(&self.issued);
         let given = authorization.strip_prefix("Bearer ").unwrap_or_default();
         (issued.good_from.max(1)..=issued.number).any(|n| token(n) == given)
     }
@@ -67,7 +71,7 @@ impl Auth {
         let form = pairs(&body);
         let get = |name: &str| form.iter().find(|(k, _)| k == name).map_or("", |(_, v)| v.as_str());
         let app = get("client_id") == CLIENT_ID && get("client_secret") == CLIENT_SECRET;
-        let mut issued = lock(&self.0);
+        let mut issued = lock(&self.issued);
         let mut answer = json!({
             "instance_url": call.base, "token_type": "Bearer", "scope": "api refresh_token",
             "id": format!("{}/id/{}/{}", call.base, org(), Kind::User.id(0)),
@@ -84,6 +88,13 @@ impl Auth {
                     answer["refresh_token"] = refresh_token(issued.turns).into();
                 }
             }
+            "authorization_code"
+                if app
+                    && self.consents.redeem(get("code"), Some(get("redirect_uri")), get("code_verifier")) =>
+            {
+                answer["refresh_token"] = refresh_token(issued.turns).into();
+            }
+            "authorization_code" => return refuse("invalid_grant", "authentication failure"),
             "client_credentials" if app => {}
             "client_credentials" => return refuse("invalid_client", "invalid client credentials"),
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => {

@@ -96,6 +96,9 @@ impl Salesforce {
     }
 
     pub fn answer(&self, call: &Call) -> Reply {
+        if call.path == "/services/oauth2/authorize" {
+            return self.auth.consents.ask(call.query, auth::CLIENT_ID, false, &[]);
+        }
         if call.path == "/services/oauth2/token" {
             return self.auth.grant(call, &self.options);
         }
