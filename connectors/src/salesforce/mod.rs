@@ -28,7 +28,7 @@ pub use config::Config;
 use config::Settings;
 use objects::{MARKS, built_in};
 use plan::Plan;
-use state::State;
+use state::{Note, State};
 
 /// `connector = "salesforce"`.
 pub struct SalesforceConnector;
@@ -212,9 +212,17 @@ impl Source for Salesforce {
     /// The rows are safe: the job that brought them can go.
     async fn committed(&self, ctx: &Context, stream: &str, checkpoint: &Checkpoint) -> Result<()> {
         let Some(job) = State::of(Some(checkpoint))?.finished else { return Ok(()) };
-        match flow::first(ctx, stream, self.client(ctx).drop_job(&job)).await {
+        let drop = async {
+            self.client(ctx).drop_job(&job).await?;
+            let note = Note { ctx, stream };
+            match note.open().await? {
+                Some((_, noted)) if noted.id == job => note.forget().await,
+                _ => Ok(()),
+            }
+        };
+        match flow::first(ctx, stream, drop).await {
             Err(error) if error.kind() != ErrorKind::Cancelled => {
-                // Salesforce drops it by itself after seven days.
+                // The rows are safe; the next run finds the note and tries again.
                 tracing::warn!(job, error = %error, "a bulk job could not be dropped");
                 Ok(())
             }

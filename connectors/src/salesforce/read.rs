@@ -14,7 +14,7 @@ use super::config::Settings;
 use super::objects::{Object, Reading};
 use super::plan::{Plan, millis};
 use super::rows::Rows;
-use super::state::{Open, State};
+use super::state::{Note, Open, State};
 use crate::flow::Out;
 
 /// Changes younger than this are left to the next read: clocks differ, and answers lag.
@@ -99,7 +99,7 @@ impl Reader {
             let ms = |us: i64| us.div_euclid(1000) + i64::from(us.rem_euclid(1000) > 0);
             let open = Open::new(Some(ms(window.from_us)), ms(window.to_us));
             let mut state = State { shape: plan.shape.clone(), ..State::default() };
-            self.span(&plan, &mut rows, open, &mut state).await?;
+            self.span(&plan, &mut rows, open, &mut state, false).await?;
             if let Some(job) = &state.finished {
                 // Nobody tells when a backfill's rows are safe; if they are not, it begins anew.
                 self.client.drop_job(job).await?;
@@ -115,18 +115,54 @@ impl Reader {
             self.notice("fields_changed", message).await?;
         }
         state.shape.clone_from(&plan.shape);
-        if let Some(open) = state.open.take() {
-            self.span(&plan, &mut rows, open, &mut state).await?;
+        let behind_last =
+            |state: &State| state.done_to_ms.map(|done| done - self.settings.overlap_ms).or(start);
+        let open = state.open.take();
+        if let Some(open) = self.with_noted_job(open, behind_last(&state), &plan).await? {
+            self.span(&plan, &mut rows, open, &mut state, true).await?;
         }
-        let from = state.done_to_ms.map(|done| done - self.settings.overlap_ms).or(start);
+        let from = behind_last(&state);
         if state.done_to_ms.is_none_or(|done| done < to_ms) && from.is_none_or(|from| from < to_ms) {
-            self.span(&plan, &mut rows, Open::new(from, to_ms), &mut state).await?;
+            self.span(&plan, &mut rows, Open::new(from, to_ms), &mut state, true).await?;
         }
         Ok(())
     }
 
-    /// Reads a span to its end.
-    async fn span(&self, plan: &Plan, rows: &mut Rows, mut open: Open, state: &mut State) -> Result<()> {
+    fn note(&self) -> Note<'_> {
+        Note { ctx: &self.ctx, stream: &self.object.stream }
+    }
+
+    /// What is read in part, with the job that was started for it when no checkpoint tells of that job. A job of
+    /// another span is dropped.
+    async fn with_noted_job(
+        &self,
+        open: Option<Open>,
+        from: Option<i64>,
+        plan: &Plan,
+    ) -> Result<Option<Open>> {
+        let Some((noted, job)) = self.note().open().await? else { return Ok(open) };
+        let known = open.as_ref().and_then(|open| open.job.as_ref());
+        if known.is_some_and(|known| known.id == job.id) {
+            return Ok(open);
+        }
+        let same = noted.from_ms == open.as_ref().map_or(from, |open| open.from_ms);
+        if known.is_none() && same && job.shape == plan.shape {
+            return Ok(Some(noted));
+        }
+        self.client.drop_job(&job.id).await?;
+        self.note().forget().await?;
+        Ok(open)
+    }
+
+    /// Reads a span to its end. With `noted`, its job outlives a crash.
+    async fn span(
+        &self,
+        plan: &Plan,
+        rows: &mut Rows,
+        mut open: Open,
+        state: &mut State,
+        noted: bool,
+    ) -> Result<()> {
         // A job of an earlier run that is still to be read counts only when it asked for the same fields.
         let bulk = Bulk { reader: self, plan };
         if open.job.as_ref().is_some_and(|job| job.shape != plan.shape) {
@@ -178,6 +214,9 @@ impl Reader {
                         return Err(Error::unsupported(message));
                     }
                 }
+                if noted {
+                    self.note().put(&open).await?;
+                }
                 state.open = Some(open.clone());
                 self.out.send(ReadEvent::Checkpoint(state.checkpoint())).await?;
             }
@@ -198,6 +237,9 @@ impl Reader {
                         return Err(Error::protocol(message).temporary(None));
                     }
                     self.notice("job_anew", format!("{why}; the records are asked for anew")).await?;
+                    if noted {
+                        self.note().forget().await?;
+                    }
                     open = Open::new(open.from_ms, open.to_ms);
                     inherited = false;
                 }

@@ -1,7 +1,8 @@
-//! What is remembered: up to when changes were read, and where a read stands that is not done.
+//! What is remembered: up to when changes were read, and where a read stands that is not done; and, beside it, bulk
+//! jobs, which outlive a crash.
 
 use serde::{Deserialize, Serialize};
-use throughline_core::{Checkpoint, Error, Result};
+use throughline_core::{Checkpoint, Context, Error, Result};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -59,5 +60,33 @@ impl State {
 
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint(serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+/// The bulk job of a stream. It is noted before a checkpoint can tell of it: a run that follows a crash goes on with it,
+/// and none is left behind.
+pub(crate) struct Note<'a> {
+    pub ctx: &'a Context,
+    pub stream: &'a str,
+}
+
+impl Note<'_> {
+    fn key(&self) -> String {
+        format!("job/{}", self.stream)
+    }
+
+    /// The span that a job was started for.
+    pub async fn open(&self) -> Result<Option<(Open, OpenJob)>> {
+        let noted = self.ctx.notes.get(&self.key()).await?;
+        let open = noted.and_then(|value| serde_json::from_value::<Open>(value).ok());
+        Ok(open.and_then(|open| open.job.clone().map(|job| (open, job))))
+    }
+
+    pub async fn put(&self, open: &Open) -> Result<()> {
+        self.ctx.notes.put(&self.key(), serde_json::to_value(open).ok()).await
+    }
+
+    pub async fn forget(&self) -> Result<()> {
+        self.ctx.notes.put(&self.key(), None).await
     }
 }
