@@ -13,6 +13,7 @@ mod normal;
 mod pool;
 mod statement;
 mod widen;
+mod windows;
 mod write;
 
 use std::path::{Path, PathBuf};

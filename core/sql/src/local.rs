@@ -22,7 +22,7 @@ use throughline_core::{BatchStream, Error, Param, Result};
 
 use crate::normal::{normal_batch, normal_schema};
 use crate::pool::HalfSpillPool;
-use crate::{SqlEngine, TableRef, Written, bind, error, functions, statement, write};
+use crate::{SqlEngine, TableRef, Written, bind, error, functions, statement, windows, write};
 
 /// Rows in a batch: 8192, fewer where memory is so short that a sort's few dozen batches of wide
 /// rows would not fit.
@@ -207,7 +207,7 @@ impl LocalEngine {
     ) -> Result<(SessionState, Arc<dyn ExecutionPlan>), Failure> {
         let state = self.state(joins);
         // The plan is optimised already (`checked`); `create_physical_plan` of the state would do it again.
-        let physical = state.query_planner().create_physical_plan(plan, &state).await?;
+        let physical = windows::by_group(state.query_planner().create_physical_plan(plan, &state).await?)?;
         Ok((state, physical))
     }
 

@@ -8,6 +8,7 @@ mod functions;
 mod hold;
 mod spill;
 mod steps;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
