@@ -10,6 +10,7 @@ use throughline_core::http::{Account, HttpClient, HttpRequest, HttpResponseHead,
 use throughline_core::time::US_PER_DAY;
 use throughline_core::{Clock, Context, Error, ErrorKind, Result, Secret};
 use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
 
 use super::config::Settings;
 use super::fields::Kind;
@@ -18,6 +19,8 @@ pub(crate) use crate::days::Days;
 /// The Logs API takes 10 requests per second and address, and 3 at a time of one login.
 const PER_SECOND: f64 = 8.0;
 const PARALLEL: u32 = 3;
+/// What tidies up after a stop may take so long, by the machine's clock: a person waits.
+const TIDY: Duration = Duration::from_secs(3);
 /// A part of some hundred megabytes on a slow line.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const DOWNLOAD_MAX_BYTES: u64 = 64 << 30;
@@ -169,6 +172,7 @@ pub(crate) struct Client {
     base: String,
     authorization: String,
     counter: u64,
+    cancel: CancellationToken,
 }
 
 impl Client {
@@ -187,6 +191,7 @@ impl Client {
             base: format!("{}/management/v1/counter/{}", settings.base_url, settings.counter),
             authorization: format!("OAuth {}", token.expose()),
             counter: settings.counter,
+            cancel: ctx.cancel.clone(),
         }
     }
 
@@ -239,7 +244,20 @@ impl Client {
             400 | 404 => Verdict::Accept,
             _ => usual(head, body),
         }));
-        self.http.send(request).await.map(drop)
+        // After a stop it is tried as well, but nobody waits for it for long: the next run would find the note.
+        let sent = self.http.send(request);
+        tokio::pin!(sent);
+        tokio::select! {
+            biased;
+            done = &mut sent => done.map(drop),
+            () = self.stopped_for(TIDY) => Err(Error::cancelled()),
+        }
+    }
+
+    /// So long after a stop.
+    async fn stopped_for(&self, wait: Duration) {
+        self.cancel.cancelled().await;
+        tokio::time::sleep(wait).await;
     }
 
     /// Streams a part into a file; gives its length in bytes and the exchange.
@@ -247,12 +265,11 @@ impl Client {
         let mut request = self.request(Method::Get, &format!("/logrequest/{id}/part/{part}/download"), &[]);
         request.timeout = DOWNLOAD_TIMEOUT;
         request.max_response_bytes = DOWNLOAD_MAX_BYTES;
-        let mut response = self.http.stream(request).await?;
+        let mut response = self.unless_stopped(self.http.stream(request)).await?;
         let failed = |e| Error::io("write", into.display(), e);
         let mut file = tokio::fs::File::create(into).await.map_err(failed)?;
         let mut bytes = 0;
-        while let Some(chunk) = response.body.next().await {
-            let chunk = chunk?;
+        while let Some(chunk) = self.unless_stopped(async { response.body.next().await.transpose() }).await? {
             bytes += chunk.len() as u64;
             file.write_all(&chunk).await.map_err(failed)?;
         }
@@ -281,14 +298,23 @@ impl Client {
         request.header("authorization", self.authorization.clone())
     }
 
+    /// A stop ends what is asked for at once. What tidies up after it ([`Client::end`]) goes on.
+    async fn unless_stopped<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::cancelled()),
+            answer = asked => answer,
+        }
+    }
+
     async fn call<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T> {
-        let response = self.http.send(self.request(method, path, query)).await?;
-        let body = response.bytes().await?;
+        let sent = async { self.http.send(self.request(method, path, query)).await?.bytes().await };
+        let body = self.unless_stopped(sent).await?;
         serde_json::from_slice(&body).map_err(|e| {
             let what = path.rsplit('/').next().unwrap_or(path);
             Error::protocol(format!("Metrica's answer to {what:?} is not what its pages describe: {e}"))

@@ -16,7 +16,8 @@ use async_trait::async_trait;
 use chrono_tz::Tz;
 use throughline_core::{
     Capabilities, Catalog, CheckReport, Checkpoint, ConfigErrors, Context, DynConsent, DynSource, Error,
-    Mapping, Options, Param, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector, StreamSpec,
+    ErrorKind, Mapping, Options, Param, ReadRequest, ReadStream, Restates, Result, Source, SourceConnector,
+    StreamSpec,
 };
 use tokio::sync::OnceCell;
 
@@ -182,6 +183,7 @@ impl Source for YandexMetrica {
             }
             match client.clean(id).await {
                 Ok(()) => notes.forget(id).await?,
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 // The data is safe; the next run finds the note and tries again.
                 Err(e) => tracing::warn!(request = id, error = %e, "a log request could not be cleaned"),
             }

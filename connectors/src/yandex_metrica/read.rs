@@ -178,7 +178,8 @@ impl Reader {
                     self.pause(wait, id).await?;
                     waited += wait;
                     wait = (wait * 3 / 2).clamp(LEAST_WAIT, LONGEST_WAIT);
-                    order = self.client.status(id).await?;
+                    let told = self.client.status(id).await;
+                    order = self.or_stopped(told, id).await?;
                 }
                 // It is gone: failed at Metrica, or somebody cleaned or stopped it.
                 gone if landed_parts || again > 0 => {
@@ -205,11 +206,17 @@ impl Reader {
             () = self.out.dropped() => Err(Error::cancelled()),
             slept = self.ctx.sleep(wait) => slept,
         };
-        if slept.is_err() && self.client.cancel(id).await.is_ok() {
+        self.or_stopped(slept, id).await
+    }
+
+    /// When the run was stopped, the request that it waited for is stopped at Metrica too.
+    async fn or_stopped<T>(&self, waited: Result<T>, id: u64) -> Result<T> {
+        let stopped = waited.as_ref().is_err_and(|e| e.kind() == ErrorKind::Cancelled);
+        if stopped && self.client.cancel(id).await.is_ok() {
             // Without the note the next run would look for it in vain, with it it would only ask once.
             Notes { ctx: &self.ctx, kind: self.kind }.forget(id).await?;
         }
-        slept
+        waited
     }
 
     /// One part: downloaded whole, its size compared, its rows sent. Gives its bytes.

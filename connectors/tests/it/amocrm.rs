@@ -62,6 +62,18 @@ pub fn amocrm(url: &str, more: Value) -> DynSource {
     throughline_connectors::amocrm::connector().build(&options).unwrap()
 }
 
+/// Around the 250 of a page, and the empty answer (204) behind a full one.
+#[tokio::test]
+async fn every_lead_comes_whatever_their_number() {
+    for count in [0, 1, 249, 250, 251, 499, 500, 501] {
+        let all = leads(count, |id| NOW - 100_000 + id / 3);
+        let server = Server::start(move |asked| leads_page(&all, asked, 250)).await;
+        let got = read(&World::new(), &amocrm(&server.url, json!({})), request("leads", None)).await.ok();
+        assert_eq!(got.latest("id").len(), usize::try_from(count).unwrap());
+        assert_eq!(got.rejects, [], "{count}");
+    }
+}
+
 #[tokio::test]
 async fn every_lead_comes_and_every_checkpoint_resumes() {
     let leads = leads(1000, |id| NOW - 100_000 + id / 3);

@@ -331,6 +331,26 @@ async fn yandex_direct() {
     passes(&report, &["cancel", "cancel_request", "http_errors", "http_rubbish"]);
 }
 
+/// Ordered logs, whole days that are restated, in parts.
+#[tokio::test]
+async fn yandex_metrica() {
+    let cfg = Config { seed: 7, visits: 60, days: 6, ..Config::default() };
+    let logs = company::metrika::requests::Options { polls: 1, part_visits: 7, ..Default::default() };
+    let options = company::Options { logs, metrika_rps: 0, ..company::Options::default() };
+    let running = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let cfg = &running.server.company.cfg;
+    let token = secret(company::metrika::requests::TOKEN);
+    let options = json!({"counter": cfg.counter_id, "token": token, "start_on": cfg.start.to_string(),
+        "base_url": running.url(), "request_days": 3, "poll_after_s": 0, "restate_days": 1});
+    let connector = &throughline_connectors::yandex_metrica::YandexMetricaConnector;
+    let report = built_in(connector, options, running.server.now()).streams(["visits"]).run().await;
+    passes(
+        &report,
+        &["options", "connection", "events", "rows", "resumable", "incremental", "dry_read", "windows"],
+    );
+    passes(&report, &["cancel", "cancel_request", "http_errors", "http_rubbish"]);
+}
+
 #[tokio::test]
 async fn files() {
     let folder = tempfile::tempdir().unwrap();
@@ -369,6 +389,15 @@ async fn chats_in_files() {
     let inbox = json!({"inbox": folder.path().join("inbox*")});
     let report = built_in(connector, inbox, NOW).run().await;
     // Fewer lines than a batch holds: there is nowhere to stop.
+    passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
+
+    for n in 0..3 {
+        let line = crate::whatsapp::text(&format!("wamid.{n}"), "Добрый день");
+        std::fs::write(folder.path().join(format!("cloud-{n}.jsonl")), line).unwrap();
+    }
+    let connector = &throughline_connectors::whatsapp::WhatsappConnector;
+    let cloud = json!({"inbox": folder.path().join("cloud*")});
+    let report = built_in(connector, cloud, NOW).streams(["messages", "contacts"]).run().await;
     passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
 }
 

@@ -35,7 +35,7 @@ fn value(field: &str, value: Value) -> String {
     record(&body.to_string())
 }
 
-fn text(id: &str, body: &str) -> String {
+pub fn text(id: &str, body: &str) -> String {
     let message = json!({"from": "79160000001", "id": id, "timestamp": "1788250000", "type": "text", "text": {"body": body}});
     value(
         "messages",
