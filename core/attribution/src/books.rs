@@ -93,11 +93,15 @@ const CREDITED: [&str; 4] = ["conversions", "uneven", "gross", "net"];
 pub(crate) async fn count(runner: &mut Runner<'_>, reporting: &Reporting) -> Result<()> {
     let unit = 10_i64.pow(reporting.decimals).to_string();
     let mut selects = selects(COUNTED.iter().chain(daily::COUNTED));
-    for column in CREDITED {
-        selects.push(format!(
-            "SELECT model || ':{column}' AS name, CAST({column} AS BIGINT) AS amount FROM ({BY_CREDIT}) AS c"
-        ));
-    }
+    // In one go: the table of credit is the longest of all.
+    let names: Vec<String> = CREDITED.iter().map(|c| format!("SELECT '{c}' AS what")).collect();
+    let amounts: Vec<String> = CREDITED.iter().map(|c| format!("WHEN '{c}' THEN c.{c}")).collect();
+    selects.push(format!(
+        "SELECT c.model || ':' || w.what AS name, CAST(CASE w.what {} END AS BIGINT) AS amount \
+         FROM ({BY_CREDIT}) AS c CROSS JOIN ({}) AS w",
+        amounts.join(" "),
+        names.join(" UNION ALL ")
+    ));
     runner.step("x_book", &selects.join(" UNION ALL ").replace("$unit", &unit)).await
 }
 

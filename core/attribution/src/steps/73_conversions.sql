@@ -7,7 +7,7 @@ SELECT conv_n, conversion_id, type, ts_us, day_n, person, status, original_minor
 FROM (
   SELECT conv_n, conversion_id, type, ts_us, day_n, person, status, original_minor, currency, deal_id, operator_id,
     gross_minor, refund_minor,
-    min(CASE WHEN type = 'won' THEN conv_n END) OVER (PARTITION BY person) AS first_won,
+    first_won,
     lag(ts_us) OVER (PARTITION BY person, type ORDER BY conv_n) AS previous_us
   FROM (
     SELECT c.conv_n, c.conversion_id, c.type, c.ts_us, c.day_n, c.person, c.status, c.original_minor, c.currency,
@@ -17,7 +17,7 @@ FROM (
         WHEN c.currency = $reporting THEN c.value_minor
         ELSE CAST(CAST(CAST(c.value_minor AS DECIMAL(16,0)) * f.rate AS DECIMAL(26,0)) AS BIGINT)
       END AS gross_minor,
-      coalesce(r.refund_minor, 0) AS refund_minor
+      coalesce(r.refund_minor, 0) AS refund_minor, w.first_won
     FROM x_conv_raw AS c
     LEFT JOIN p_rate AS f ON f.currency = c.currency AND f.day_n = c.day_n
     LEFT JOIN (
@@ -37,5 +37,11 @@ FROM (
       ) AS m
       GROUP BY conv_n
     ) AS r ON r.conv_n = c.conv_n
+    LEFT JOIN (
+      SELECT person, min(conv_n) AS first_won
+      FROM x_conv_raw
+      WHERE type = 'won' AND person IS NOT NULL
+      GROUP BY person
+    ) AS w ON w.person = c.person
   ) AS m
 ) AS h
