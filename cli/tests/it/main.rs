@@ -32,6 +32,7 @@ mod plugins;
 mod postgresql;
 mod quickstart;
 mod receiving;
+mod salesforce;
 mod serve;
 mod sinks_crash;
 mod studio;

@@ -31,6 +31,8 @@ mod metrica;
 mod oauth;
 mod salesforce;
 mod salesforce_mapping;
+mod salesforce_org;
+mod salesforce_samples;
 mod samples;
 mod singer;
 mod sql;

@@ -8,7 +8,7 @@ use company::salesforce::{self as org, auth, counts};
 use company::{Company, Config, Running, Server};
 use serde_json::{Value, json};
 use throughline_connectors::salesforce::SalesforceConnector;
-use throughline_core::{DynSource, ErrorKind, Options, SourceConnector};
+use throughline_core::{DynSource, Options, SourceConnector};
 
 use crate::harness::{Got, NOW, World, latest, read, request, resumes_anywhere, secret, window};
 
@@ -31,7 +31,7 @@ pub fn salesforce(url: &str, more: Value) -> DynSource {
     SalesforceConnector.build(&options).map_err(|e| format!("{e:?}")).unwrap()
 }
 
-async fn with(history: u32, visits: u64, salesforce: org::Options) -> Running {
+pub async fn with(history: u32, visits: u64, salesforce: org::Options) -> Running {
     let cfg = Config { seed: 7, visits, history, ..Config::default() };
     let options = company::Options { now: Some(NOW), salesforce, ..company::Options::default() };
     Server::new(Company::new(cfg), options).start().await.unwrap()
@@ -41,16 +41,16 @@ async fn company(history: u32) -> Running {
     with(history, 0, org::Options::default()).await
 }
 
-fn faults(company: &Running, rules: &[&str]) {
+pub fn faults(company: &Running, rules: &[&str]) {
     company.server.faults.set(rules.iter().map(|r| Rule::parse(r).unwrap()).collect());
 }
 
-fn there(company: &Running, object: &str) -> usize {
+pub fn there(company: &Running, object: &str) -> usize {
     counts(&company.server.company, company.server.now())[object]
 }
 
 /// Every count is given, and is what was read.
-fn complete(got: &Got) -> bool {
+pub fn complete(got: &Got) -> bool {
     !got.counts.is_empty() && got.counts.iter().all(|c| c.expected == c.read)
 }
 
@@ -215,6 +215,38 @@ async fn stopped_reads_go_on_where_they_were() {
     assert_eq!(latest(&all, "Id").len(), there(&company, "Opportunity"));
 }
 
+/// A job whose first checkpoint was lost in a crash is known all the same, and none is left behind.
+#[tokio::test]
+async fn jobs_outlive_a_crash() {
+    let company = company(300).await;
+    let mut world = crate::support::World::at("2026-09-01T00:00:00Z");
+    world.ctx.tokens = std::sync::Arc::new(crate::harness::Tokens(Default::default()));
+    let value = options(&company.url(), json!({"bulk_from": 10, "bulk_rows": 40}));
+    let source = world.build(&SalesforceConnector, value);
+    let breaks = |n| crate::support::Break { after_checkpoints: Some(n), never_committed: true };
+    let jobs = &company.server.salesforce.jobs;
+    for n in [1, 3, 2] {
+        let mut lost = crate::support::Landing::default();
+        lost.run_until(&source, &world.ctx, "opportunities", breaks(n)).await.unwrap();
+    }
+    let mut landing = crate::support::Landing::default();
+    landing.run(&source, &world.ctx, "opportunities").await.unwrap();
+    assert_eq!((jobs.started(), jobs.left(), world.notes.open().len()), (1, 0, 0));
+    let spec = crate::support::spec(&source, "opportunities");
+    assert_eq!(landing.column(&spec, "Id").len(), there(&company, "Opportunity"));
+    assert!(landing.counts.iter().all(|c| c.expected == c.read));
+    // One of another span is dropped: the rows of the first read are safe, and the second begins behind them.
+    company.server.set_now(NOW + 3600).unwrap();
+    let numbers = (0..200).map(|pos| company.server.company.lead_id(pos));
+    company.server.salesforce.change(Kind::Opportunity, numbers, NOW * 1000 + 60_000);
+    landing.clone().run_until(&source, &world.ctx, "opportunities", breaks(1)).await.unwrap();
+    assert_eq!((jobs.started(), jobs.left()), (2, 1));
+    let mut anew = crate::support::Landing::default();
+    anew.run(&source, &world.ctx, "opportunities").await.unwrap();
+    assert_eq!((jobs.started(), jobs.left(), world.notes.open().len()), (3, 0, 0));
+    assert_eq!(anew.column(&spec, "Id").len(), there(&company, "Opportunity"));
+}
+
 #[tokio::test]
 async fn forgotten_queries_are_taken_up_behind_the_last_record() {
     let company = with(1500, 0, org::Options { kept_pages: 2, ..Default::default() }).await;
@@ -322,121 +354,6 @@ async fn what_is_left_out_is_noticed_and_what_is_unusable_is_rejected_alone() {
 }
 
 #[tokio::test]
-async fn the_days_requests_are_left_to_others() {
-    let company = with(900, 0, org::Options { daily: 10, ..Default::default() }).await;
-    let (world, source) = (World::new(), salesforce(&company.url(), json!({"most_daily_percent": 40})));
-    let got = read(&world, &source, request("opportunities", None)).await;
-    let error = got.error.as_ref().unwrap();
-    assert!(error.kind() == ErrorKind::RateLimited && error.is_temporary(), "{error:?}");
-    assert!(error.to_string().contains("used 4 of its 10") && error.hint_text().unwrap().contains("goes on"));
-    // The next run goes on behind what is safe.
-    let all = salesforce(&company.url(), json!({"most_daily_percent": 100}));
-    let rest = read(&world, &all, request("opportunities", got.checkpoint())).await.ok();
-    assert!(complete(&rest), "{:?}", rest.counts);
-    let safe = got.checkpoints.last().unwrap().0;
-    assert_eq!(safe + rest.rows.len(), there(&company, "Opportunity"));
-    // And when they are used up, Salesforce says so.
-    let error = loop {
-        if let Some(error) = read(&world, &all, request("users", None)).await.error {
-            break error;
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::RateLimited);
-}
-
-#[tokio::test]
-async fn every_way_to_sign_in() {
-    let company = with(260, 0, org::Options { rotate: true, ..Default::default() }).await;
-    let world = World::new();
-    let expected = there(&company, "Opportunity");
-    let refresh = json!({"refresh_token": secret(auth::REFRESH_TOKEN)});
-    let key = secret(&company::ga4::auth::pem());
-    let signed = json!({"client_secret": null, "username": auth::USERNAME, "private_key": key});
-    for (more, grants) in [(json!({}), 2), (refresh.clone(), 2), (signed.clone(), 2)] {
-        let source = salesforce(&company.url(), more.clone());
-        faults(&company, &["expire_token:at=3"]);
-        let before = company.server.stats.snapshot().requests.get("POST /services/oauth2/token").copied();
-        let got = read(&world, &source, request("opportunities", None)).await.ok();
-        assert_eq!(got.rows.len(), expected, "{more}");
-        let after = company.server.stats.snapshot().requests["POST /services/oauth2/token"];
-        assert_eq!(after - before.unwrap_or(0), grants, "{more}");
-        faults(&company, &[]);
-    }
-    // A later process with the first refresh token, which is void now, goes on with what was kept.
-    let world_of_refresh = World::new();
-    let company = with(10, 0, org::Options { rotate: true, ..Default::default() }).await;
-    for _ in 0..3 {
-        let source = salesforce(&company.url(), refresh.clone());
-        read(&world_of_refresh, &source, request("users", None)).await.ok();
-        company.server.salesforce.auth.expire();
-    }
-    // Without what was kept, it is refused, and told without the token.
-    let error = read(&World::new(), &salesforce(&company.url(), refresh), request("users", None)).await;
-    let error = error.error.unwrap();
-    assert!(
-        error.kind() == ErrorKind::Auth && error.hint_text().unwrap().contains("sign in anew"),
-        "{error:?}"
-    );
-    assert!(!format!("{error:?}").contains(auth::REFRESH_TOKEN), "{error:?}");
-    for (more, kind, said) in [
-        (json!({"org_id": "00D000000000001"}), ErrorKind::Config, "these credentials are of the org 00D5g"),
-        (json!({"client_secret": secret("wrong")}), ErrorKind::Auth, "invalid_client"),
-        (
-            json!({"client_secret": null, "username": "x@y.example", "private_key": signed["private_key"]}),
-            ErrorKind::Auth,
-            "user hasn't approved",
-        ),
-    ] {
-        let source = salesforce(&company.url(), more);
-        for _ in 0..2 {
-            let error = read(&World::new(), &source, request("users", None)).await.error.unwrap();
-            assert!(error.kind() == kind && error.to_string().contains(said), "{error:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn fields_and_objects_that_are_not_there() {
-    let hidden = vec!["Opportunity.Amount".to_owned(), "Lead.TL_Token__c".to_owned()];
-    let missing = vec!["Campaign".to_owned(), "Account".to_owned()];
-    let company = with(60, 0, org::Options { hidden, missing, ..Default::default() }).await;
-    let (world, source) =
-        (World::new(), salesforce(&company.url(), json!({"objects": ["LeadHistory", "Nobody__c"]})));
-    let got = read(&world, &source, request("opportunities", None)).await.ok();
-    assert!(got.has("fields_hidden: the user does not see Amount of Opportunity"), "{:?}", got.notices);
-    assert!(got.rows.iter().all(|r| r["Studio_City__c"] == "Москва" && !r.contains_key("Amount")));
-    let got = read(&world, &source, request("campaigns", None)).await.ok();
-    assert!(got.has("object_missing") && got.rows.is_empty());
-    let error = read(&world, &source, request("accounts", None)).await.error.unwrap();
-    assert!(
-        error.kind() == ErrorKind::NotFound && error.hint_text().unwrap().contains("Account"),
-        "{error:?}"
-    );
-    let error = read(&world, &source, request("Nobody__c", None)).await.error.unwrap();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    // One that only grows is read by when its records were made.
-    let got = read(&world, &source, request("LeadHistory", None)).await.ok();
-    assert_eq!(got.rows.len(), there(&company, "LeadHistory"));
-    let again = read(&world, &source, request("LeadHistory", got.checkpoint())).await.ok();
-    assert_eq!(again.rows.len(), 0);
-    // A field that appears is told.
-    let seen = with(60, 0, org::Options::default()).await;
-    let source = salesforce(&seen.url(), json!({}));
-    let first =
-        read(&world, &salesforce(&company.url(), json!({})), request("opportunities", None)).await.ok();
-    seen.server.set_now(NOW + 60).unwrap();
-    let got = read(&World::new(), &source, request("opportunities", first.checkpoint())).await.ok();
-    assert!(got.has("fields_changed"), "{:?}", got.notices);
-    let report = salesforce(&company.url(), json!({})).check(&World::new().ctx).await.unwrap();
-    let warnings = report.warnings.join("\n");
-    assert!(
-        warnings.contains("does not see Amount") && warnings.contains("Lead has no field TL_Token__c"),
-        "{warnings}"
-    );
-    assert!(report.facts.contains(&("currency".into(), "RUB".into())), "{report:?}");
-}
-
-#[tokio::test]
 async fn windows_are_kept() {
     let company = company(500).await;
     let (world, source) = (World::new(), salesforce(&company.url(), json!({})));
@@ -461,48 +378,4 @@ async fn windows_are_kept() {
     let got = read(&world, &start, request("opportunities", None)).await.ok();
     let start = chrono::DateTime::parse_from_rfc3339("2026-07-01T00:00:00Z").unwrap().timestamp_millis();
     assert_eq!(got.rows.len(), all.rows.iter().filter(|r| stamp(r) >= start).count());
-}
-
-#[test]
-fn wrong_options_are_told() {
-    let value = json!({
-        "org_id": "12345", "client_id": "c", "username": "u", "login_url": "http://evil.example", "api_version": "v61",
-        "start_on": "yesterday", "objects": ["Visit c", "lead"], "token_field": "a.b", "currency": "euro",
-        "time_zone": "Moscow", "page_rows": 1, "overlap_minutes": 0, "most_daily_percent": 0,
-        "lost_lead_statuses": ["a|b"],
-    });
-    let options = Options { name: "s".into(), value, base_dir: ".".into() };
-    let errors = SalesforceConnector.build(&options).map(|_| ()).unwrap_err();
-    let said: String = errors.iter().map(|e| format!("{e}\n")).collect();
-    for words in [
-        "\"12345\" is no org's id",
-        "username goes with private_key",
-        "\"http://evil.example\" is no https",
-        "\"v61\" is no version",
-        "\"yesterday\" is no day",
-        "\"Visit c\" is no object",
-        "lead is read already, as the stream leads",
-        "\"a.b\" is no field",
-        "\"euro\" is no currency",
-        "\"Moscow\" is no time zone",
-        "1 is not from 200 to 2000",
-        "0 is not from 1 to 1440",
-        "with | in it",
-    ] {
-        assert!(said.contains(words), "{words} is not in\n{said}");
-    }
-    for (more, words) in [
-        (json!({"client_secret": null}), "a way to sign in is needed"),
-        (
-            json!({"private_key": secret("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"), "username": "u"}),
-            "no RSA key",
-        ),
-        (json!({"private_key": secret("x")}), "username is needed too"),
-        (json!({"private_key": secret("x"), "username": "u", "refresh_token": secret("r")}), "leave out one"),
-    ] {
-        let value = self::options("https://login.salesforce.com", more);
-        let options = Options { name: "s".into(), value, base_dir: ".".into() };
-        let said = format!("{:?}", SalesforceConnector.build(&options).map(|_| ()).unwrap_err());
-        assert!(said.contains(words) && !said.contains("c2VjcmV0"), "{said}");
-    }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use throughline_connectors::salesforce::SalesforceConnector;
+use throughline_core::SourceConnector;
 use throughline_core::token::VisitToken;
-use throughline_core::{ErrorKind, SourceConnector};
 
 use crate::fixture::{Asked, Reply, Server};
 use crate::harness::secret;
@@ -21,7 +21,7 @@ macro_rules! sample {
 const ORG: &str = "00D5g0000000001EAA";
 
 /// The object that a query is about.
-fn object(soql: &str) -> &str {
+pub fn object(soql: &str) -> &str {
     soql.split(" FROM ").nth(1).unwrap().split(' ').next().unwrap()
 }
 
@@ -92,7 +92,7 @@ fn samples(asked: &Asked, token: &str, base: &str) -> Reply {
 }
 
 /// A server that knows where it is, for the answer with the token.
-async fn serve(answer: impl Fn(&Asked, &str) -> Reply + Send + Sync + 'static) -> Server {
+pub async fn serve(answer: impl Fn(&Asked, &str) -> Reply + Send + Sync + 'static) -> Server {
     let base = Arc::new(Mutex::new(String::new()));
     let known = base.clone();
     let server = Server::start(move |asked| answer(asked, &known.lock().unwrap())).await;
@@ -127,7 +127,7 @@ async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
     map_batches(&source, &source.catalog(), batches).await
 }
 
-fn build(value: Value) -> throughline_core::DynSource {
+pub fn build(value: Value) -> throughline_core::DynSource {
     let options = throughline_core::Options { name: "crm".into(), value, base_dir: ".".into() };
     SalesforceConnector.build(&options).map_err(|e| format!("{e:?}")).unwrap()
 }
@@ -282,87 +282,6 @@ fn the_readme_example_builds() {
     assert_eq!(connector, "salesforce");
     let source = build(value);
     assert!(source.catalog().stream("Visit__c").is_some_and(|s| s.capabilities.incremental));
-}
-
-/// Documented answers through the connector, where they are at hand.
-#[tokio::test]
-async fn documented_answers_become_rows() {
-    let Some(folder) = crate::support::shared("api/crm/samples/salesforce") else { return };
-    let read = move |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let (org, turn) = ("00Dx0000000BV7z", Arc::new(Mutex::new(0)));
-    let names = [
-        "auth_success_response.json",
-        "refresh_success_response.json",
-        "expired_session_response.json",
-        "query_paginated_first_page_response.json",
-        "query_paginated_last_page_response.json",
-        "query_success_response.json",
-        "query_empty_response.json",
-        "query_error_response.json",
-        "sobject_describe_error_response.json",
-        "auth_error_response.json",
-        "org_query_response.json",
-    ];
-    let all: HashMap<&str, String> = names.into_iter().map(|n| (n, read(n))).collect();
-    let turns = turn.clone();
-    let server = serve(move |asked, base| {
-        let sample = |name: &str| Reply::text(200, &all[name].replace("https://na1.salesforce.com", base));
-        let soql = asked.param("q").unwrap_or_default().to_owned();
-        let mut turn = turns.lock().unwrap();
-        match asked.path.as_str() {
-            "/services/oauth2/token" if asked.body.contains("wrong") => {
-                Reply::text(400, &all["auth_error_response.json"])
-            }
-            "/services/oauth2/token" => sample("auth_success_response.json"),
-            path if path.ends_with("/Nowhere/describe") => {
-                Reply::text(404, &all["sobject_describe_error_response.json"])
-            }
-            path if path.ends_with("/describe") => {
-                *turn += 1;
-                // The session has ended since.
-                if *turn == 1 {
-                    return Reply::text(401, &all["expired_session_response.json"]);
-                }
-                let field = |name: &str| json!({"name": name, "type": "string", "filterable": true});
-                Reply::json(&json!({"fields": [field("Id"), field("Text_Label"), field("SystemModstamp")]}))
-            }
-            "/services/data/v26.0/query/01gD" => sample("query_paginated_last_page_response.json"),
-            _ if object(&soql) == "Pages" => sample("query_paginated_first_page_response.json"),
-            _ if object(&soql) == "One" => sample("query_success_response.json"),
-            _ if object(&soql) == "Empty" => sample("query_empty_response.json"),
-            _ if object(&soql) == "Organization" => sample("org_query_response.json"),
-            _ => Reply::text(400, &all["query_error_response.json"]),
-        }
-    })
-    .await;
-    let options = json!({"org_id": org, "client_id": "c", "client_secret": secret("s"), "login_url": server.url,
-        "objects": ["Pages", "One", "Empty", "Bad", "Nowhere"]});
-    let (world, source) = (crate::harness::World::new(), build(options.clone()));
-    for (stream, count) in [("Pages", 2), ("One", 1), ("Empty", 0), ("organization", 1)] {
-        let got = crate::harness::read(&world, &source, crate::harness::request(stream, None)).await.ok();
-        assert_eq!((got.rows.len(), got.rejects.len()), (count, 0), "{stream}");
-        assert_eq!((got.counts[0].expected, got.counts[0].read), (count as u64, count as u64), "{stream}");
-        if stream == "One" {
-            // Unknown members are kept, nested ones byte for byte.
-            assert_eq!(got.rows[0]["Picklist_Multiselect_Label"], "four;six");
-            let parent: Value = serde_json::from_str(&got.rows[0]["ParentWhizbang__r"]).unwrap();
-            assert_eq!(parent["Name"], "Parent Whizbang");
-        }
-    }
-    let asked: Vec<String> = server.asked().into_iter().map(|a| a.path).collect();
-    assert_eq!(asked.iter().filter(|p| *p == "/services/oauth2/token").count(), 2, "{asked:?}");
-    for (stream, kind, said) in [
-        ("Bad", ErrorKind::Config, "INVALID_FIELD: error_message"),
-        ("Nowhere", ErrorKind::NotFound, "NOT_FOUND"),
-    ] {
-        let error =
-            crate::harness::read(&world, &source, crate::harness::request(stream, None)).await.error.unwrap();
-        assert!(error.kind() == kind && error.to_string().contains(said), "{error:?}");
-    }
-    let mut wrong = options;
-    wrong["client_secret"] = secret("wrong");
-    let error = build(wrong).check(&crate::harness::World::new().ctx).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Auth && error.to_string().contains("Invalid Password"), "{error:?}");
 }
 
 /// The company's own truth, through leads, stage history and roles, by queries and by jobs.
