@@ -57,10 +57,8 @@ pub(crate) struct GcsOptions {
 pub(crate) struct AzureOptions {
     /// Name of the storage account.
     account: String,
-    /// The account's key. Either it or `sas_token`.
-    access_key: Option<Secret>,
-    /// A shared access signature with the rights to read, write, create, delete and list.
-    sas_token: Option<Secret>,
+    /// The account's key.
+    access_key: Secret,
     /// Address in place of https://ACCOUNT.blob.core.windows.net.
     endpoint: Option<String>,
     /// Let an `endpoint` beyond this machine be without TLS.
@@ -175,42 +173,17 @@ fn gcs(given: GcsOptions, bucket: &str) -> Built {
 
 fn azure(given: AzureOptions, container: &str) -> Built {
     let endpoint = endpoint(given.endpoint.as_deref(), given.allow_http, Kind::Azure)?;
-    let redactor = redactor(given.access_key.iter().chain(&given.sas_token));
+    let redactor = redactor([&given.access_key]);
     let mut builder = MicrosoftAzureBuilder::new()
         .with_client_options(client(&endpoint))
         .with_retry(retry())
         .with_account(given.account)
-        .with_container_name(container);
+        .with_container_name(container)
+        .with_access_key(given.access_key.expose().trim());
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.address);
     }
-    builder = match (given.access_key, given.sas_token) {
-        (Some(key), None) => builder.with_access_key(key.expose().trim()),
-        (None, Some(sas)) => {
-            let pairs = sas_pairs(sas.expose());
-            if let Some((_, signature)) = pairs.iter().find(|(name, _)| name == "sig") {
-                redactor.register_text(signature);
-            }
-            builder.with_sas_authorization(pairs)
-        }
-        _ => {
-            return Err(vec![option_error(
-                "[sink.azure] needs either `access_key` or `sas_token`",
-                "/azure",
-                PointerAt::Value,
-            )]);
-        }
-    };
     made(builder.build(), Kind::Azure, redactor)
-}
-
-/// `sv=...&sig=...`, percent-encoded, with or without the question mark.
-fn sas_pairs(token: &str) -> Vec<(String, String)> {
-    let token = token.trim().trim_start_matches('?');
-    let names = token.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name.to_owned());
-    names
-        .filter_map(|name| Some((name.clone(), url::param(&format!("?{token}"), &name)?.into_owned())))
-        .collect()
 }
 
 fn made<S: ObjectStore>(built: object_store::Result<S>, kind: Kind, redactor: Redactor) -> Built {

@@ -26,11 +26,7 @@ fn every_wrong_option_is_told_with_its_place() {
         (json!({"path": "s3://lake//shop", "s3": keys()}), "/path", "is no prefix"),
         (json!({"path": "abfss://c@a/x", "s3": keys()}), "/path", "s3://bucket/prefix, gs://bucket/prefix"),
         (json!({"path": "out", "s3": keys()}), "/s3", "does not go with this `path`"),
-        (
-            json!({"path": "az://c/x", "azure": {"account": "shop"}}),
-            "/azure",
-            "either `access_key` or `sas_token`",
-        ),
+        (json!({"path": "az://c/x", "azure": {"account": "shop"}}), "/azure", "missing field `access_key`"),
         (
             json!({"path": "az://c/x", "azure": {"account": "shop", "access_key": {"$secret": "no base 64!"}}}),
             "/azure",
