@@ -111,10 +111,13 @@ def daemon():
                     seen.append(running.resident_mb())
                     time.sleep(0.5)
                 after, server_after, last = running.spent(), spent_now(server, 0), pages(line)
-            log = (folder / "daemon.log").read_text().splitlines()
+                log = (folder / "daemon.log").read_text().splitlines()
             ended = [event for event in log if '"finished"' in event]
             if ended:
                 raise SystemExit(f"{len(ended)} runs ended before they were looked at: {ended[0]}")
+            began = sum('"started"' in event for event in log)
+            if began != PIPELINES or last == first:
+                raise SystemExit(f"{began} of {PIPELINES} pipelines began, {last - first} pages were asked for: " + "\n".join(log[:3]))
     wall = after.wall_s - before.wall_s
     pace = (last - first) / wall
     peak = max(seen)

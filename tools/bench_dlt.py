@@ -16,7 +16,7 @@ WAYS = {
     "columns": "dlt at its fastest: lists stay columns of JSON (max_table_nesting 0), as with us; writes of 50,000 rows",
 }
 # Nothing but loopback is asked, and nothing of the user's own settings is read.
-QUIET = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "PROGRESS": ""}
+QUIET = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
 FAST = {"DATA_WRITER__BUFFER_MAX_ITEMS": "50000"}
 
 
@@ -32,7 +32,9 @@ def ours(folder, line):
     tables = folder / ".throughline" / "bench" / "tables"
     landed = {"landed": lambda: tables.is_dir() and any(tables.iterdir())}
     report, ran = throughline(folder, "run", marks=landed, env=keys(line))
-    return report["rows"], ran.marks["landed"], ran.all
+    # Each deal once, as dlt counts: those that lie on the edge of two questions are asked for twice.
+    deals = next(table["rows"] for table in report["canonical"] if table["table"] == "deals")
+    return deals, ran.marks["landed"], ran.all
 
 
 def theirs(folder, line, way):
