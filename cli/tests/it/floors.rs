@@ -113,7 +113,8 @@ fn some_crates_never_reach_some_libraries() {
         let mut at = 0;
         while at < seen.len() {
             // It holds features equal and is called by nobody.
-            let called = imports.get(&seen[at]).into_iter().flatten().filter(|i| *i != "throughline-features");
+            let called =
+                imports.get(&seen[at]).into_iter().flatten().filter(|i| *i != "throughline-features");
             for import in called {
                 assert_ne!(import, never, "{name} reaches {never} through {}", seen[at]);
                 if !seen.contains(import) {

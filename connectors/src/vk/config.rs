@@ -67,7 +67,11 @@ pub(super) fn read(options: &Options) -> Result<Settings, ConfigErrors> {
             [("group_id", config.group_id.is_some()), ("base_url", config.base_url.is_some())]
         {
             if given {
-                wrong(&format!("`{name}` is of use only with `token` or `user_token`"), &format!("/{name}"), PointerAt::Key);
+                wrong(
+                    &format!("`{name}` is of use only with `token` or `user_token`"),
+                    &format!("/{name}"),
+                    PointerAt::Key,
+                );
             }
         }
     }
