@@ -7,6 +7,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Column, Conn, DriverError, OptsBuilder, Row, SslOpts, Value};
 use throughline_core::instant::Zone;
 use throughline_core::{Error, ErrorKind, Result};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::columns::{Described, Kind};
 use super::config::{ServerKind, Settings};
@@ -27,8 +28,18 @@ const BINARY: u16 = 63;
 
 pub(super) struct Mysql(Conn);
 
+/// Its client takes the process's cryptography, and panics when nobody chose one of the two that are in the tree
+/// (object stores' client brings the other).
+fn choose_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Fails when somebody else was quicker: chosen all the same.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
+}
+
 impl Mysql {
     pub async fn open(settings: &Settings) -> Result<Self, Broken> {
+        choose_provider();
         let tls = settings.encrypted.then(|| match &settings.ca {
             Some(ca) => {
                 SslOpts::default().with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true)
