@@ -11,6 +11,8 @@ pub(super) struct Groups {
     known: Known,
     parents: Vec<u32>,
     touched: Vec<u32>,
+    /// Of the record at hand; kept for its room.
+    found: Vec<Option<u32>>,
     /// What the touched groups' records name; small beside all names, so that asking is quick.
     in_touched: FxHashSet<u64>,
 }
@@ -29,11 +31,14 @@ impl Groups {
 
     /// Everything a record names is one group, as far as it counts.
     pub fn tie(&mut self, nodes: &[Node]) {
-        let counts = |node: &&Node| node.tie != Tie::IfKnown || self.find(node.hash).is_some();
-        let counting = nodes.iter().filter(counts).count();
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        found.extend(nodes.iter().map(|node| self.find(node.hash)));
+        let counting =
+            nodes.iter().zip(&found).filter(|(n, found)| n.tie != Tie::IfKnown || found.is_some()).count();
         let mut before = None;
-        for node in nodes {
-            let number = match (node.tie, self.find(node.hash)) {
+        for (node, found) in nodes.iter().zip(&found) {
+            let number = match (node.tie, *found) {
                 (_, Some(number)) => number,
                 (Tie::Always, None) => self.number(node.hash),
                 (Tie::WithOthers, None) if counting > 1 => self.number(node.hash),
@@ -44,6 +49,7 @@ impl Groups {
             }
             before = Some(number);
         }
+        self.found = found;
     }
 
     /// To be called when every record was tied.

@@ -1,6 +1,7 @@
 //! The records of the touched groups, as they were and as they are.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -41,23 +42,40 @@ impl Part {
     /// Finds the groups, and picks their records.
     pub async fn of(runner: &mut Runner<'_>, touched: Touched) -> Result<Perhaps<Self>> {
         let Touched { mut groups, versions, differing } = touched;
+        runner.begin("groups")?;
         let mut all = 0;
         let mut nodes = Vec::new();
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
             for part in [&versions.common, &versions.before, &versions.now] {
-                let mut rows = open(runner, part, &columns.join(", ")).await?;
-                while let Some(batch) = rows.try_next().await? {
+                let mut tie = |batch: &RecordBatch| -> Result<()> {
                     all += batch.num_rows();
-                    let records = Records::of(table, columns, &batch)?;
+                    let records = Records::of(table, columns, batch)?;
                     for row in 0..batch.num_rows() {
                         records.nodes(row, &mut nodes);
                         groups.tie(&nodes);
+                    }
+                    Ok(())
+                };
+                match readable(part)? {
+                    Some(files) => {
+                        for file in files {
+                            for batch in files::columns(file, columns)? {
+                                tie(&batch?)?;
+                            }
+                        }
+                    }
+                    None => {
+                        let mut rows = open(runner, part, &columns.join(", ")).await?;
+                        while let Some(batch) = rows.try_next().await? {
+                            tie(&batch)?;
+                        }
                     }
                 }
             }
         }
         groups.close();
+        runner.begin("records of groups")?;
         let mut part = Self { before: BTreeMap::new(), now: BTreeMap::new(), differing, records: 0 };
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
@@ -129,6 +147,14 @@ async fn open(runner: &Runner<'_>, table: &TableRef, columns: &str) -> Result<th
     runner.read(&format!("SELECT {columns} FROM i_records")).await
 }
 
+/// The files of a table that can be read as they are.
+fn readable(table: &TableRef) -> Result<Option<&[PathBuf]>> {
+    Ok(match table {
+        TableRef::Parquet { files, schema } if files::hold(files, schema)? => Some(files),
+        _ => None,
+    })
+}
+
 /// The records of touched groups, and how many they are.
 async fn picked(
     runner: &mut Runner<'_>,
@@ -152,9 +178,7 @@ async fn picked(
             })
             .collect())
     };
-    if let TableRef::Parquet { files, schema } = from
-        && files::hold(files, schema)?
-    {
+    if let Some(files) = readable(from)? {
         for file in files {
             let mut keep = Vec::new();
             for batch in files::columns(file, columns)? {
