@@ -119,7 +119,8 @@ async fn more_than_may_wait_is_refused() {
             tokio::spawn(async move { inbox.append(vec![delivery("wa", &n.to_string(), "x")]).await })
         })
         .collect();
-    until(|| all.iter().filter(|t| t.is_finished()).count() == 18).await;
+    // All but two; or but one, when the machine is so busy that the writer has not taken the first yet.
+    until(|| all.iter().filter(|t| t.is_finished()).count() >= 18).await;
     let large = vec![delivery("wa", "large", &"x".repeat(5000))];
     assert!(matches!(inbox.append(large.clone()).await, Err(Refused::Busy)));
     holder.execute_batch("ROLLBACK").unwrap();
@@ -132,7 +133,7 @@ async fn more_than_may_wait_is_refused() {
             Err(Refused::Failed(e)) => panic!("{e}"),
         }
     }
-    assert_eq!(stored, 3);
+    assert!((2..=3).contains(&stored), "{stored}");
     // Larger than the queue, but alone.
     inbox.append(large).await.unwrap();
     let reader = InboxReader::open(inbox.path()).unwrap();

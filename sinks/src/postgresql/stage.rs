@@ -168,6 +168,10 @@ fn doc(field: &Field) -> Option<&str> {
 /// Whether the commit will be able to show these columns: better to fail now than after the point of no return.
 async fn check_target(session: &mut Session, settings: &Settings, plan: &Plan) -> Result<(), Failure> {
     let table = &plan.table.name;
+    let Some(found) = catalog::describe(session, &settings.schema, &plan.out.relation).await? else {
+        return Ok(());
+    };
+    // After the look at the catalog: whoever's commit made the table meanwhile has named it here too.
     let known = session
         .rows(&format!(
             "SELECT name, columns FROM {} WHERE relation = {}",
@@ -175,9 +179,6 @@ async fn check_target(session: &mut Session, settings: &Settings, plan: &Plan) -
             literal(&plan.out.relation)
         ))
         .await?;
-    let Some(found) = catalog::describe(session, &settings.schema, &plan.out.relation).await? else {
-        return Ok(());
-    };
     let mut known = known.into_iter().flatten().flatten();
     let (owner, ours) = (known.next(), known.next());
     if owner.as_deref() != Some(table) {
