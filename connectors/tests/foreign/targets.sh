@@ -25,9 +25,9 @@ finish() {
     rm -rf "$scratch"
 }
 trap finish EXIT
-mkdir "$scratch/work"
+mkdir "$scratch/pipelines"
 rows() { # from, to: what so many campaigns cost, their kopecks by the first argument
-    python3 - "$scratch/work/rows.csv" "$1" "$2" <<'PY'
+    python3 - "$scratch/pipelines/rows.csv" "$1" "$2" <<'PY'
 import sys
 with open(sys.argv[1], "w") as f:
     f.write("id,name,cost\n")
@@ -52,11 +52,11 @@ name = "out"
 connector = "singer"
 tables = ["costs", "dim_campaign"]
 TOML
-      cat; } > "$scratch/work/$1.toml"
+      cat; } > "$scratch/pipelines/$1.toml"
 }
 run() {
-    throughline check "$scratch/work/$1.toml" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }
-    throughline run "$scratch/work/$1.toml" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }
+    throughline check "$scratch/pipelines/$1.toml" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }
+    throughline run "$scratch/pipelines/$1.toml" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }
 }
 same() { # what, found, expected
     [ "$2" = "$3" ] || { echo "FAIL  $1: $2, expected $3"; exit 1; }
@@ -64,7 +64,7 @@ same() { # what, found, expected
 }
 
 # Files: every epoch is added; the same epoch is not loaded twice.
-mkdir "$scratch/work/files"
+mkdir "$scratch/pipelines/files"
 pipeline jsonl <<TOML
 path = "spool-jsonl"
 command = "$venvs/target-jsonl/bin/target-jsonl"
@@ -74,10 +74,10 @@ TOML
 rows 0 300
 run jsonl
 run jsonl
-same "target-jsonl: rows after two runs over the same" "$(grep -c _throughline_txn "$scratch/work/files/costs.jsonl")" 300
+same "target-jsonl: rows after two runs over the same" "$(grep -c _throughline_txn "$scratch/pipelines/files/costs.jsonl")" 300
 rows 0 301
 run jsonl
-same "target-jsonl: rows after another epoch" "$(wc -l < "$scratch/work/files/costs.jsonl" | tr -d ' ')" 601
+same "target-jsonl: rows after another epoch" "$(wc -l < "$scratch/pipelines/files/costs.jsonl" | tr -d ' ')" 601
 
 for found in /usr/lib/postgresql/*/bin; do [ -x "$found/initdb" ] && bin="$found"; done
 if [ -z "$bin" ]; then
