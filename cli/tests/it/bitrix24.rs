@@ -16,33 +16,11 @@ webhook = { env = "BITRIX24_WEBHOOK" }
 phone_region = "RU"
 # Two requests a second are slow: the lists that show something here.
 streams = ["deals", "deal_ids", "deal_stage_history", "contacts"]
-
-[[transform]]
-name = "all_deals"
-sql = "SELECT * FROM in_deals"
-[[transform]]
-name = "all_deal_events"
-sql = "SELECT * FROM in_deal_events"
-[[transform]]
-name = "all_deal_contacts"
-sql = "SELECT * FROM in_deal_contacts"
-[[transform]]
-name = "all_contacts"
-sql = "SELECT * FROM in_contacts"
 "#;
 
 fn company() -> Studio {
     let studio = Studio::start(200, |config, _| config.history = 100);
-    let shape = PipelineShape {
-        metrica: false,
-        whatsapp: false,
-        amocrm: None,
-        costs: false,
-        attribution: false,
-        extra: SOURCE.into(),
-        ..PipelineShape::default()
-    };
-    studio.write_pipeline(&shape);
+    studio.write_pipeline(&PipelineShape::one_crm(SOURCE));
     studio
 }
 

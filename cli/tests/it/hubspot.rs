@@ -13,33 +13,11 @@ hub_id = "7"
 token = { env = "HUBSPOT_TOKEN" }
 phone_region = "RU"
 base_url = "URL"
-
-[[transform]]
-name = "all_deals"
-sql = "SELECT * FROM in_deals"
-[[transform]]
-name = "all_deal_events"
-sql = "SELECT * FROM in_deal_events"
-[[transform]]
-name = "all_deal_contacts"
-sql = "SELECT * FROM in_deal_contacts"
-[[transform]]
-name = "all_contacts"
-sql = "SELECT * FROM in_contacts"
 "#;
 
 fn company() -> Studio {
     let studio = Studio::start(300, |config, _| config.history = 260);
-    let shape = PipelineShape {
-        metrica: false,
-        whatsapp: false,
-        amocrm: None,
-        costs: false,
-        attribution: false,
-        extra: SOURCE.replace("URL", &studio.url()),
-        ..PipelineShape::default()
-    };
-    studio.write_pipeline(&shape);
+    studio.write_pipeline(&PipelineShape::one_crm(&SOURCE.replace("URL", &studio.url())));
     studio
 }
 

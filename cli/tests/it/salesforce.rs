@@ -19,35 +19,13 @@ phone_region = "RU"
 page_rows = 200
 bulk_from = 250
 bulk_rows = 60
-
-[[transform]]
-name = "all_deals"
-sql = "SELECT * FROM in_deals"
-[[transform]]
-name = "all_deal_events"
-sql = "SELECT * FROM in_deal_events"
-[[transform]]
-name = "all_deal_contacts"
-sql = "SELECT * FROM in_deal_contacts"
-[[transform]]
-name = "all_contacts"
-sql = "SELECT * FROM in_contacts"
 "#;
 
 fn company() -> Studio {
     let studio = Studio::start(100, |config, _| config.history = 330);
     let source =
         SOURCE.replace("URL", &studio.url()).replace("ORG", &auth::org()).replace("CLIENT", auth::CLIENT_ID);
-    let shape = PipelineShape {
-        metrica: false,
-        whatsapp: false,
-        amocrm: None,
-        costs: false,
-        attribution: false,
-        extra: source,
-        ..PipelineShape::default()
-    };
-    studio.write_pipeline(&shape);
+    studio.write_pipeline(&PipelineShape::one_crm(&source));
     studio
 }
 

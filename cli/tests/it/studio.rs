@@ -54,7 +54,36 @@ impl Default for PipelineShape {
     }
 }
 
+/// What a CRM's mapping gives, to be looked at.
+const CRM_TABLES: &str = r#"
+[[transform]]
+name = "all_deals"
+sql = "SELECT * FROM in_deals"
+[[transform]]
+name = "all_deal_events"
+sql = "SELECT * FROM in_deal_events"
+[[transform]]
+name = "all_deal_contacts"
+sql = "SELECT * FROM in_deal_contacts"
+[[transform]]
+name = "all_contacts"
+sql = "SELECT * FROM in_contacts"
+"#;
+
 impl PipelineShape {
+    /// A CRM by this `[[source]]`, and its tables as they are.
+    pub fn one_crm(source: &str) -> Self {
+        Self {
+            metrica: false,
+            whatsapp: false,
+            amocrm: None,
+            costs: false,
+            attribution: false,
+            extra: format!("{source}{CRM_TABLES}"),
+            ..Self::default()
+        }
+    }
+
     /// The CRM alone: quick, for what concerns its pages.
     pub fn crm(login: Login) -> Self {
         Self { metrica: false, whatsapp: false, costs: false, amocrm: Some(login), ..Self::default() }
