@@ -217,6 +217,20 @@ async fn reports_that_are_not_whole_are_incomplete() {
     }
 }
 
+/// A page that lacks a row whenever it is asked for: the run is incomplete by that row.
+#[tokio::test]
+async fn missing_rows_make_the_run_incomplete() {
+    let running = company(ga4::Options::default(), 100, &["leave_out:rows=1,path=:runReport"]).await;
+    let world = world(&running);
+    let source = source(&world, &running, json!({}));
+    let mut landing = Landing::default();
+    landing.run(&source, &world.ctx, "sessions").await.unwrap();
+    let (days, rows): (Vec<_>, Vec<_>) = landing.counts.iter().partition(|c| c.expected == 0);
+    assert!(days.len() + rows.len() == 20 && rows.len() > 10, "{:?}", landing.counts);
+    assert!(rows.iter().all(|c| c.expected > c.read), "{rows:?}");
+    assert!(landing.notices.iter().any(|n| n.code == "changed_while_paging"), "{:?}", landing.notices);
+}
+
 #[tokio::test]
 async fn used_up_tokens_end_the_run_and_the_next_goes_on() {
     let options = ga4::Options { hour_tokens: 60, ..ga4::Options::default() };
@@ -391,16 +405,14 @@ pub async fn passing_on(running: Arc<company::Running>, log: Log) -> Server {
         let base = format!("http://{}", asked.header("host").unwrap());
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.query).finish();
         let posted = asked.header("content-length").is_some_and(|n| n != "0");
-        let reply = google.answer(&ga4::Call {
-            company: &running.server.company,
-            now: running.server.now(),
+        let reply = google.answer(&company::Call {
             method: if posted { "POST" } else { "GET" },
             path: &asked.path,
             query: &query,
             base: &base,
             authorization: asked.header("authorization").unwrap_or_default(),
             body: asked.body.as_bytes(),
-            faults: &[],
+            ..company::Call::of(&running.server.company, running.server.now())
         });
         log.lock().unwrap().push((asked.clone(), reply.body.clone()));
         Reply::text(reply.status, &String::from_utf8(reply.body).unwrap())

@@ -277,15 +277,12 @@ async fn questions_fit_the_specification() {
         // Passed on to the company.
         let base = format!("http://{}", asked.header("host").unwrap());
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.query).finish();
-        let call = company::vk::Call {
-            company: &running.server.company,
-            now: running.server.now(),
+        let call = company::Call {
             base: &base,
             path: &asked.path,
             query: &query,
-            authorization: "",
             body: asked.body.as_bytes(),
-            faults: &[],
+            ..company::Call::of(&running.server.company, running.server.now())
         };
         let reply = running.server.vk.answer(&call);
         Reply::text(reply.status, &String::from_utf8(reply.body).unwrap())

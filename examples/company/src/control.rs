@@ -3,15 +3,16 @@
 use chrono::DateTime;
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::faults::Rule;
 use crate::reply::Reply;
-use crate::server::{Incoming, Server};
+use crate::server::Server;
 use crate::text::rfc3339;
 use crate::truth;
 
-pub fn answer(s: &Server, call: &Incoming) -> Reply {
+pub fn answer(s: &Server, call: &Call) -> Reply {
     let what = call.path.strip_prefix("/_company/").unwrap_or("");
-    match (call.method.as_str(), what) {
+    match (call.method, what) {
         ("GET", "stats") => stats(s),
         ("DELETE", "stats") => {
             s.stats.reset();
@@ -22,9 +23,9 @@ pub fn answer(s: &Server, call: &Incoming) -> Reply {
                 s.faults.fired().iter().map(|(rule, fired)| json!({"rule": rule, "fired": fired})).collect();
             Reply::json(200, json!({ "faults": fired }).to_string())
         }
-        ("POST", "faults") => set_faults(s, &call.body),
+        ("POST", "faults") => set_faults(s, call.body),
         ("GET", "now") => Reply::json(200, json!({"now": rfc3339(s.now()), "unix": s.now()}).to_string()),
-        ("POST", "now") => set_now(s, &call.body),
+        ("POST", "now") => set_now(s, call.body),
         ("GET", "truth") => match serde_json::to_string(&s.counts()) {
             Ok(text) => Reply::json(200, text),
             Err(e) => error(500, &e.to_string()),

@@ -6,7 +6,9 @@
 
 pub mod ads;
 pub mod amocrm;
+pub mod api;
 pub mod bitrix24;
+pub mod call;
 pub mod chat;
 pub mod comagic;
 pub mod company;
@@ -16,6 +18,8 @@ pub mod control;
 pub mod costs;
 pub mod deal;
 pub mod direct;
+mod edge;
+mod facts;
 pub mod faults;
 pub mod ga4;
 pub mod hubspot;
@@ -38,6 +42,7 @@ pub mod whatsapp;
 pub mod words;
 pub mod written;
 
+pub use call::Call;
 pub use company::Company;
 pub use config::Config;
 pub use server::{Options, Running, Server};

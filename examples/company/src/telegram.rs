@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::chat::{Event, What, event_text};
 use crate::company::{ChatRef, Company};
 use crate::reply::{Reply, lock, pairs};
@@ -47,16 +48,6 @@ pub struct Telegram {
     remembered: Mutex<Remembered>,
     /// Chats that are updates, in the order they come.
     updates: OnceLock<Vec<ChatRef>>,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub content_type: &'a str,
-    pub body: &'a [u8],
 }
 
 pub fn refuse(code: u16, description: &str) -> Reply {
@@ -182,7 +173,7 @@ impl Telegram {
 
 /// Of a query, a form or a JSON object, whichever it is.
 fn params(call: &Call) -> Option<Value> {
-    if call.content_type.starts_with("application/json") {
+    if call.header("content-type").starts_with("application/json") {
         return serde_json::from_slice::<Value>(call.body).ok().filter(Value::is_object);
     }
     let body = std::str::from_utf8(call.body).ok()?;

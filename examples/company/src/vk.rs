@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::chat::{BROADCAST_CONV, Event, Sender, State, What, event_text};
 use crate::company::Company;
 use crate::faults::Fault;
@@ -52,18 +53,6 @@ impl Default for Options {
 pub struct Vk {
     options: Options,
     index: OnceLock<Index>,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    pub base: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: &'a str,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
 }
 
 /// An error is an answer with status 200.

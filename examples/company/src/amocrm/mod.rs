@@ -9,6 +9,7 @@ pub mod write;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::call::Call;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock};
@@ -45,19 +46,6 @@ pub struct Crm {
     changed: Mutex<Changed>,
     /// What clients wrote into leads.
     pub written: Written,
-}
-
-/// One authorised call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    /// `http://host:port`, for links.
-    pub base: &'a str,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
 }
 
 impl Crm {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::records::{local, record, stage_id};
-use super::table::{Entry, Table};
-use super::{Call, Given, Refusal, params, refuse};
+use super::table::{Entry, Kind, Table};
+use super::{Bitrix, Call, Given, Refusal, params, refuse};
 use crate::deal::{FIRST_USER, LOST, PIPELINES, WON};
 use crate::words::OPERATORS;
 
@@ -80,12 +80,13 @@ fn filter(table: &Table, key: &str, value: &Value) -> Result<Option<Filter>, Ref
 }
 
 /// A page of one of the long lists.
-pub fn page(call: &Call, table: &Table, params: &Value) -> Result<Given, Refusal> {
+pub fn page(bitrix: &Bitrix, call: &Call, kind: Kind, params: &Value) -> Result<Given, Refusal> {
+    let table = bitrix.table(call, kind);
     let mut filters = Vec::new();
     for (key, value) in params["filter"].as_object().into_iter().flatten() {
-        filters.extend(filter(table, key, value)?);
+        filters.extend(filter(&table, key, value)?);
     }
-    let (id, _) = table.kind.fields();
+    let (id, _) = kind.fields();
     let mut descending = false;
     for (field, direction) in params["order"].as_object().into_iter().flatten() {
         if field != id {
@@ -124,9 +125,9 @@ pub fn page(call: &Call, table: &Table, params: &Value) -> Result<Given, Refusal
         let total = all.len();
         (all.into_iter().skip(start as usize / PAGE * PAGE).take(PAGE).collect(), Some(total))
     };
-    let list: Vec<Value> = found.iter().map(|e| record(call, table.kind, e, &select, params)).collect();
-    let result =
-        if table.kind == super::table::Kind::Activities { json!(list) } else { json!({ "items": list }) };
+    let written = &bitrix.written;
+    let list: Vec<Value> = found.iter().map(|e| record(call, written, kind, e, (&select, params))).collect();
+    let result = if kind == Kind::Activities { json!(list) } else { json!({ "items": list }) };
     Ok(Given { result, total, next: total.and_then(|total| next(start, total)) })
 }
 

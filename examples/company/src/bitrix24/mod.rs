@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
@@ -49,20 +50,6 @@ pub struct Bitrix {
     changed: Mutex<Changed>,
     /// What clients wrote into deals.
     pub written: Written,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    /// Unix seconds.
-    pub now: i64,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub base: &'a str,
-    pub body: &'a [u8],
-    pub written: &'a Written,
-    pub faults: &'a [Fault],
 }
 
 /// What a method gives, or why not.
@@ -167,7 +154,7 @@ impl Bitrix {
                     Some(3) => Kind::Contacts,
                     _ => return refuse(400, "NOT_FOUND", "Smart process not found"),
                 };
-                lists::page(call, &self.table(call, kind), params)
+                lists::page(self, call, kind, params)
             }
             "crm.item.fields" => write::fields(self, params),
             "crm.item.update" => write::update(self, call, params),
@@ -178,9 +165,9 @@ impl Bitrix {
                     Some(2) => Kind::DealHistory,
                     _ => return refuse(400, "ENTITY_TYPE_NOT_SUPPORTED", "entity is not supported"),
                 };
-                lists::page(call, &self.table(call, kind), params)
+                lists::page(self, call, kind, params)
             }
-            "crm.activity.list" => lists::page(call, &self.table(call, Kind::Activities), params),
+            "crm.activity.list" => lists::page(self, call, Kind::Activities, params),
             "crm.category.list" => lists::categories(params),
             "crm.status.list" => lists::statuses(params),
             "user.get" => lists::users(call, params),

@@ -7,6 +7,7 @@ use super::table::{Entry, Kind, is_converted, lead_id};
 use crate::company::Owner;
 use crate::deal::{Deal, LOST, PIPELINES, WON, What};
 use crate::story::Brought;
+use crate::written::Written;
 
 /// RFC 3339 in the portal's zone.
 pub fn local(at: i64) -> String {
@@ -49,14 +50,20 @@ pub fn contacts_of(call: &Call, pos: u32) -> Vec<u64> {
     all
 }
 
-/// One record, with what was selected.
-pub fn record(call: &Call, kind: Kind, entry: &Entry, select: &[String], params: &Value) -> Value {
+/// One record, with what was selected and what clients wrote into it.
+pub fn record(
+    call: &Call,
+    written: &Written,
+    kind: Kind,
+    entry: &Entry,
+    (select, params): (&[String], &Value),
+) -> Value {
     let whole = match kind {
         Kind::Deals => {
             let mut deal = deal(call, entry);
             if let Value::Object(deal) = &mut deal {
-                deal.extend(call.written.made().into_iter().map(|field| (field.key, Value::Null)));
-                deal.extend(call.written.of(entry.pos));
+                deal.extend(written.made().into_iter().map(|field| (field.key, Value::Null)));
+                deal.extend(written.of(entry.pos));
             }
             deal
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use crate::call::Call;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock};
@@ -49,15 +50,6 @@ pub struct Comagic {
     options: Options,
     spent: Mutex<Spent>,
     index: OnceLock<Index>,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    pub method: &'a str,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
 }
 
 pub struct Refusal {
@@ -224,7 +216,7 @@ impl Comagic {
     pub fn truth(&self, company: &Company, now: i64, method: &str) -> Vec<Value> {
         let Some(report) = Report::of(method) else { return Vec::new() };
         let index = self.index.get_or_init(|| Index::new(company));
-        let call = Call { company, now, method: "POST", body: b"", faults: &[] };
+        let call = Call { method: "POST", ..Call::of(company, now) };
         let fields = report.fields().to_vec();
         let asked = Asked { from: i64::MIN, till: i64::MAX, offset: 0, limit: usize::MAX, fields };
         index.page(&call, report, &asked).0

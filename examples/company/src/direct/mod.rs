@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::company::Company;
+use crate::call::Call;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock};
 
@@ -52,19 +52,6 @@ pub struct Direct {
     reports: Mutex<BTreeMap<String, Report>>,
 }
 
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub authorization: &'a str,
-    /// A request header by its name in lower case, or nothing.
-    pub header: &'a dyn Fn(&str) -> String,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
-}
-
 /// Direct's error object.
 pub fn refuse(status: u16, code: u32, text: &str, detail: &str) -> Reply {
     let error = json!({"error": {"request_id": "8695244274068608439", "error_code": code, "error_string": text,
@@ -81,7 +68,7 @@ impl Direct {
         if call.authorization != format!("Bearer {TOKEN}") {
             return refuse(400, 53, "Authorization error", "Invalid OAuth token");
         }
-        let login = (call.header)("client-login");
+        let login = call.header("client-login");
         if !login.is_empty() && login != LOGIN {
             return refuse(400, 54, "No rights", "The login is no client of this agency");
         }
@@ -110,8 +97,8 @@ impl Direct {
             Ok(wanted) => wanted,
             Err(detail) => return refuse(400, 4001, "Invalid report parameters", &detail),
         };
-        let mode = (call.header)("processingmode");
-        let polls = match mode.as_str() {
+        let mode = call.header("processingmode");
+        let polls = match mode {
             "" | "auto" => self.options.polls,
             "offline" => self.options.polls.max(1),
             "online" => 0,
@@ -145,10 +132,10 @@ impl Direct {
         }
         report.ready = true;
         let style = report::Style {
-            title: (call.header)("skipreportheader") != "true",
-            columns: (call.header)("skipcolumnheader") != "true",
-            summary: (call.header)("skipreportsummary") != "true",
-            micros: (call.header)("returnmoneyinmicros") != "false",
+            title: call.header("skipreportheader") != "true",
+            columns: call.header("skipcolumnheader") != "true",
+            summary: call.header("skipreportsummary") != "true",
+            micros: call.header("returnmoneyinmicros") != "false",
         };
         let lost = call.faults.iter().map(|f| if let Fault::LeaveOut { rows } = f { *rows } else { 0 }).sum();
         let mut body =

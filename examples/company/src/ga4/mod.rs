@@ -8,8 +8,7 @@ pub mod report;
 
 use serde_json::{Value, json};
 
-use crate::company::Company;
-use crate::faults::Fault;
+use crate::call::Call;
 use crate::reply::Reply;
 
 pub const PROPERTY: u64 = 412_000_777;
@@ -48,20 +47,6 @@ impl Default for Options {
             export: bigquery::Options::default(),
         }
     }
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub now: i64,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    /// Scheme and host under which we were asked.
-    pub base: &'a str,
-    pub authorization: &'a str,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
 }
 
 pub struct Google {

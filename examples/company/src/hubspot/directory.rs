@@ -7,7 +7,7 @@ use super::{Call, HUB_ID, limit, query, refuse};
 use crate::deal::{FIRST_USER, LOST, PIPELINES, WON};
 use crate::reply::Reply;
 use crate::words::OPERATORS;
-use crate::written::Made;
+use crate::written::{Made, Written};
 
 pub const DEALS: &[(&str, &str)] = &[
     ("amount", "number"),
@@ -49,12 +49,12 @@ const CONTACTS: &[(&str, &str)] = &[
     ("state", "string"),
 ];
 
-pub fn answer(call: &Call, parts: &[&str]) -> Reply {
+pub fn answer(call: &Call, written: &Written, parts: &[&str]) -> Reply {
     match parts {
         ["account-info", "v3", "details"] => account(),
         ["crm", "v3", "owners"] => owners(call),
         ["crm", "v3", "pipelines", "deals"] => pipelines(call),
-        ["crm", "v3", "properties", "deals"] => properties(DEALS, &call.written.made()),
+        ["crm", "v3", "properties", "deals"] => properties(DEALS, &written.made()),
         ["crm", "v3", "properties", "contacts"] => properties(CONTACTS, &[]),
         _ => refuse(404, "OBJECT_NOT_FOUND", "resource not found"),
     }

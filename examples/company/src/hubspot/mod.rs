@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
@@ -52,21 +53,6 @@ pub struct Hubspot {
     changed: Mutex<Changed>,
     /// What clients wrote into deals.
     pub written: Written,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    /// Unix seconds.
-    pub now: i64,
-    pub base: &'a str,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: &'a str,
-    pub body: &'a [u8],
-    pub written: &'a Written,
-    pub faults: &'a [Fault],
 }
 
 impl Hubspot {
@@ -114,22 +100,22 @@ impl Hubspot {
         let parts: Vec<&str> = call.path.split('/').filter(|p| !p.is_empty()).collect();
         match (call.method, parts.as_slice()) {
             ("POST", ["crm", "v3", "objects", kind, "search"]) => {
-                with_kind(kind, |kind| search::answer(call, kind, &self.index(call, kind)))
+                with_kind(kind, |kind| search::answer(call, &self.written, kind, &self.index(call, kind)))
             }
-            ("POST", ["crm", "v3", "objects", kind, "batch", "read"]) => {
-                with_kind(kind, |kind| objects::batch_read(call, kind, &self.index(call, kind)))
-            }
+            ("POST", ["crm", "v3", "objects", kind, "batch", "read"]) => with_kind(kind, |kind| {
+                objects::batch_read(call, &self.written, kind, &self.index(call, kind))
+            }),
             ("POST", ["crm", "v3", "objects", "deals" | "0-3", "batch", "update"]) => {
                 write::update(self, call, &self.index(call, Kind::Deals))
             }
             ("POST", ["crm", "v3", "properties", "deals"]) => write::make(self, call),
             ("GET", ["crm", "v3", "objects", kind]) => {
-                with_kind(kind, |kind| objects::list(call, kind, &self.index(call, kind)))
+                with_kind(kind, |kind| objects::list(call, &self.written, kind, &self.index(call, kind)))
             }
             ("POST", ["crm", "v4", "associations", "deals", "contacts", "batch", "read"]) => {
                 objects::associations(call, &self.index(call, Kind::Deals))
             }
-            ("GET", rest) => directory::answer(call, rest),
+            ("GET", rest) => directory::answer(call, &self.written, rest),
             _ => refuse(405, "METHOD_NOT_ALLOWED", "the method is not allowed here"),
         }
     }

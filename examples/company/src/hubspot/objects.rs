@@ -13,6 +13,7 @@ use crate::reply::Reply;
 use crate::story::Brought;
 use crate::text::rfc3339;
 use crate::words::LOSS_REASONS;
+use crate::written::Written;
 
 /// What a request wants to know of every record.
 pub struct Asked {
@@ -89,9 +90,9 @@ pub fn contacts_of(call: &Call, pos: u32) -> Vec<u64> {
 }
 
 /// One record, with what was asked for.
-pub fn record(call: &Call, kind: Kind, entry: &Entry, asked: &Asked) -> Value {
+pub fn record(call: &Call, written: &Written, kind: Kind, entry: &Entry, asked: &Asked) -> Value {
     let (known, history) = match kind {
-        Kind::Deals => deal(call, entry),
+        Kind::Deals => deal(call, written, entry),
         Kind::Contacts => (contact(call, entry), Map::new()),
     };
     let mut properties = Map::new();
@@ -116,7 +117,7 @@ pub fn record(call: &Call, kind: Kind, entry: &Entry, asked: &Asked) -> Value {
     record
 }
 
-fn deal(call: &Call, entry: &Entry) -> (Map<String, Value>, Map<String, Value>) {
+fn deal(call: &Call, written: &Written, entry: &Entry) -> (Map<String, Value>, Map<String, Value>) {
     let lead = call.company.lead(entry.pos);
     let (deal, view) = (&lead.deal, lead.deal.view(call.now));
     let pipeline = usize::from(deal.pipeline) % PIPELINES.len();
@@ -180,8 +181,8 @@ fn deal(call: &Call, entry: &Entry) -> (Map<String, Value>, Map<String, Value>) 
         }
     }
     let mut known = known.as_object().cloned().unwrap_or_default();
-    known.extend(call.written.made().into_iter().map(|field| (field.key, Value::Null)));
-    known.extend(call.written.of(entry.pos));
+    known.extend(written.made().into_iter().map(|field| (field.key, Value::Null)));
+    known.extend(written.of(entry.pos));
     (known, history)
 }
 
@@ -201,7 +202,7 @@ fn contact(call: &Call, entry: &Entry) -> Map<String, Value> {
 }
 
 /// `GET /crm/v3/objects/{type}`: by id, 100 at a time; `after` is the last id seen.
-pub fn list(call: &Call, kind: Kind, index: &Index) -> Reply {
+pub fn list(call: &Call, written: &Written, kind: Kind, index: &Index) -> Reply {
     let query = query(call);
     let get = |name: &str| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let words = |name: &str| -> Vec<String> {
@@ -227,7 +228,7 @@ pub fn list(call: &Call, kind: Kind, index: &Index) -> Reply {
     let mut found = index.entries().iter().filter(|e| e.archived == archived && e.id > after);
     let page: Vec<&Entry> = found.by_ref().take(limit).collect();
     let more = found.next().is_some();
-    let results: Vec<Value> = page.iter().map(|e| record(call, kind, e, &asked)).collect();
+    let results: Vec<Value> = page.iter().map(|e| record(call, written, kind, e, &asked)).collect();
     let mut answer = json!({ "results": results });
     if let (true, Some(last)) = (more, page.last()) {
         let link = format!("{}{}?after={}", call.base, call.path, last.id);
@@ -290,7 +291,7 @@ fn batch(call: &Call, mut results: Vec<Value>, mut errors: Vec<Value>) -> Reply 
 }
 
 /// `POST /crm/v3/objects/{type}/batch/read`: 100 at a time, 50 with history.
-pub fn batch_read(call: &Call, kind: Kind, index: &Index) -> Reply {
+pub fn batch_read(call: &Call, written: &Written, kind: Kind, index: &Index) -> Reply {
     let read = || -> Result<Reply, Reply> {
         let body = body(call)?;
         let asked = Asked::read(&body, kind).map_err(|why| refuse(400, "VALIDATION_ERROR", &why))?;
@@ -298,7 +299,7 @@ pub fn batch_read(call: &Call, kind: Kind, index: &Index) -> Reply {
         let (mut results, mut missing) = (Vec::new(), Vec::new());
         for id in ids {
             match index.by_id(id).filter(|e| !e.archived) {
-                Some(entry) => results.push(record(call, kind, entry, &asked)),
+                Some(entry) => results.push(record(call, written, kind, entry, &asked)),
                 None => missing.push(id.to_string()),
             }
         }

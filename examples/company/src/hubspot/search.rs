@@ -7,17 +7,18 @@ use super::objects::{Asked, record};
 use super::{Call, body, refuse};
 use crate::faults::Fault;
 use crate::reply::Reply;
+use crate::written::Written;
 
 const MOST: usize = 10_000;
 
-pub fn answer(call: &Call, kind: Kind, index: &Index) -> Reply {
-    match found(call, kind, index) {
+pub fn answer(call: &Call, written: &Written, kind: Kind, index: &Index) -> Reply {
+    match found(call, written, kind, index) {
         Ok(answer) => Reply::json(200, answer.to_string()),
         Err(reply) => reply,
     }
 }
 
-fn found(call: &Call, kind: Kind, index: &Index) -> Result<Value, Reply> {
+fn found(call: &Call, written: &Written, kind: Kind, index: &Index) -> Result<Value, Reply> {
     let wrong = |why: String| refuse(400, "VALIDATION_ERROR", &why);
     let body = body(call)?;
     for key in body.as_object().ok_or_else(|| wrong("an object is needed".into()))?.keys() {
@@ -68,7 +69,7 @@ fn found(call: &Call, kind: Kind, index: &Index) -> Result<Value, Reply> {
     let total = hits.len();
     let asked = Asked::read(&body, kind).map_err(wrong)?;
     let mut results: Vec<Value> =
-        hits.iter().skip(after).take(limit).map(|e| record(call, kind, e, &asked)).collect();
+        hits.iter().skip(after).take(limit).map(|e| record(call, written, kind, e, &asked)).collect();
     for fault in call.faults {
         if let Fault::LeaveOut { rows } = fault {
             let left = results.len().saturating_sub(*rows);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
 
+use crate::call::Call;
 use crate::company::{Company, VisitRef};
 use crate::faults::Fault;
 use crate::metrika::fields::{Field, Model, hit_field, model, visit_field};
@@ -54,6 +55,7 @@ struct Export {
 
 #[derive(Default)]
 pub struct Logs {
+    options: Options,
     exports: Mutex<Vec<Export>>,
     in_flight: AtomicUsize,
 }
@@ -66,23 +68,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    pub options: &'a Options,
-    pub now: i64,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: &'a str,
-    pub faults: &'a [Fault],
-}
-
 fn parameter(message: &str) -> Reply {
     Reply::metrika(400, "invalid_parameter", message)
 }
 
 impl Logs {
+    pub fn new(options: Options) -> Logs {
+        Logs { options, ..Logs::default() }
+    }
+
     pub fn answer(&self, call: &Call) -> Reply {
         // The header is `OAuth <token>`; public clients that send `Bearer` are served too.
         let token = call.authorization.strip_prefix("OAuth ").or(call.authorization.strip_prefix("Bearer "));
@@ -116,7 +110,7 @@ impl Logs {
             ("GET", ["logrequests", "evaluate"]) => self.evaluate(call),
             ("POST", ["logrequests"]) => self.create(call),
             ("GET", ["logrequests"]) => self.list(call.company),
-            ("GET", ["logrequest", id]) => self.on(id, |e| status(call, e)),
+            ("GET", ["logrequest", id]) => self.on(id, |e| status(call, &self.options, e)),
             ("GET", ["logrequest", id, "part", part, "download"]) => self.download(call, id, part),
             ("POST", ["logrequest", id, "clean"]) => self.on(id, |e| {
                 if e.status != "processed" {
@@ -157,8 +151,8 @@ impl Logs {
             Ok(e) => e,
             Err(reply) => return reply,
         };
-        let most = if call.options.max_days > 0 { call.options.max_days } else { 365 };
-        let possible = e.day2 - e.day1 < most && self.used() < call.options.quota_bytes;
+        let most = if self.options.max_days > 0 { self.options.max_days } else { 365 };
+        let possible = e.day2 - e.day1 < most && self.used() < self.options.quota_bytes;
         Reply::json(
             200,
             format!(
@@ -172,10 +166,10 @@ impl Logs {
             Ok(e) => e,
             Err(reply) => return reply,
         };
-        if call.options.max_days > 0 && e.day2 - e.day1 >= call.options.max_days {
+        if self.options.max_days > 0 && e.day2 - e.day1 >= self.options.max_days {
             return Reply::metrika(400, "too_much_rows", "The period is too long for the quota");
         }
-        if self.used() >= call.options.quota_bytes {
+        if self.used() >= self.options.quota_bytes {
             return Reply::metrika(
                 400,
                 "limit_exceeded",
@@ -218,7 +212,7 @@ impl Logs {
         let Some(part) = part.parse::<usize>().ok().filter(|p| *p < e.parts.len()) else {
             return Reply::metrika(404, "not_found", "No such part");
         };
-        let mut body = part_text(call.company, call.options, &e, part).into_bytes();
+        let mut body = part_text(call.company, &self.options, &e, part).into_bytes();
         for f in call.faults {
             if let Fault::Malformed { variant, row } = f {
                 spoil(&mut body, variant, *row);
@@ -228,7 +222,7 @@ impl Logs {
     }
 }
 
-fn status(call: &Call, e: &mut Export) -> Reply {
+fn status(call: &Call, options: &Options, e: &mut Export) -> Reply {
     if e.status == "created" || e.status == "awaiting_retry" {
         e.reads += 1;
         for f in call.faults {
@@ -244,10 +238,10 @@ fn status(call: &Call, e: &mut Export) -> Reply {
                 _ => {}
             }
         }
-        if e.reads >= call.options.polls {
+        if e.reads >= options.polls {
             e.status = "processed";
-            let n = visits(call.company, e).len().div_ceil(call.options.part_visits.max(1)).max(1);
-            e.parts = (0..n).map(|p| part_text(call.company, call.options, e, p).len() as u64).collect();
+            let n = visits(call.company, e).len().div_ceil(options.part_visits.max(1)).max(1);
+            e.parts = (0..n).map(|p| part_text(call.company, options, e, p).len() as u64).collect();
         }
     }
     one(call.company, e)

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 
+use crate::call::Call;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
@@ -72,22 +73,6 @@ pub struct Salesforce {
     pub auth: Auth,
     pub jobs: Jobs,
     inner: Mutex<Inner>,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub company: &'a Company,
-    /// Unix seconds.
-    pub now: i64,
-    pub base: &'a str,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: &'a str,
-    /// `Sforce-Query-Options`.
-    pub query_options: &'a str,
-    pub body: &'a [u8],
-    pub faults: &'a [Fault],
 }
 
 impl Salesforce {
@@ -217,7 +202,8 @@ impl Salesforce {
         if self.options.slow_from > 0 && rows.len() > self.options.slow_from {
             return refuse(400, "QUERY_TIMEOUT", "Your query request was running for too long.");
         }
-        let size = call.query_options.strip_prefix("batchSize=").and_then(|n| n.parse().ok());
+        let size =
+            call.header("sforce-query-options").strip_prefix("batchSize=").and_then(|n| n.parse().ok());
         let size = size.unwrap_or(2000).clamp(200, 2000);
         let mut inner = lock(&self.inner);
         inner.queries += 1;

@@ -43,7 +43,7 @@ impl Uploads {
             ["cdp", "api", "v1", "counter", counter, rest @ ..] => (*counter, rest),
             _ => return Reply::metrika(404, "not_found", "No such resource"),
         };
-        if counter != call.counter.to_string() {
+        if counter != call.company.cfg.counter_id.to_string() {
             return Reply::metrika(403, "access_denied", "Access to the counter is denied");
         }
         match (call.method, rest) {
@@ -159,7 +159,7 @@ fn is_right(kind: &str, row: &BTreeMap<String, String>, now: i64) -> bool {
 
 /// The part named `file`.
 fn file_of(call: &Call) -> Option<String> {
-    let boundary = call.content_type.strip_prefix("multipart/form-data; boundary=")?;
+    let boundary = call.header("content-type").strip_prefix("multipart/form-data; boundary=")?;
     let body = std::str::from_utf8(call.body).ok()?;
     let part = body.split(&format!("--{boundary}")).nth(1)?;
     let (head, text) = part.split_once("\r\n\r\n")?;

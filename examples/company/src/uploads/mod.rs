@@ -6,6 +6,7 @@ pub mod metrika;
 
 use std::sync::Mutex;
 
+use crate::call::Call;
 use crate::reply::Reply;
 use ga4::Collected;
 use metrika::File;
@@ -14,18 +15,6 @@ use metrika::File;
 pub struct Uploads {
     files: Mutex<Vec<File>>,
     events: Mutex<Vec<Collected>>,
-}
-
-/// One call.
-pub struct Call<'a> {
-    pub now: i64,
-    pub counter: u64,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: &'a str,
-    pub content_type: &'a str,
-    pub body: &'a [u8],
 }
 
 impl Uploads {
