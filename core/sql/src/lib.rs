@@ -8,6 +8,7 @@
 mod bind;
 mod error;
 mod functions;
+mod hashes;
 mod local;
 mod normal;
 mod pool;
@@ -23,6 +24,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use throughline_core::{BatchStream, Param, Result};
 
+pub use hashes::{row_hashes, wide_row_hashes};
 pub use local::{HELD_BYTES, LocalEngine, LocalOptions};
 pub use statement::{check_syntax, sql_tables};
 

@@ -16,7 +16,10 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, execute_stream, execute_stream_partitioned,
+};
 use futures::{StreamExt, TryStreamExt};
 use throughline_core::{BatchStream, Error, Param, Result};
 
@@ -50,6 +53,7 @@ pub const HELD_BYTES: usize = 512 * 1024;
 /// [`SqlEngine`] on DataFusion, in this process.
 pub struct LocalEngine {
     ctx: SessionContext,
+    memory_bytes: usize,
     held_bytes: usize,
     decimal_text: Arc<ScalarUDF>,
 }
@@ -89,11 +93,26 @@ impl Failure {
 enum Joins {
     Hashed,
     Sorted,
-    /// With a few rows in a batch: of a plan with dozens of sorts, each must have room for its first batches.
+    /// With fewer rows in a batch: of a plan with dozens of sorts, each must have room for its first batches.
+    SortedInSmallerBatches,
+    /// With so few that anything fits; it takes several times as long.
     SortedInSmallBatches,
 }
 
+impl Joins {
+    fn batch_rows(self, usual: usize) -> usize {
+        match self {
+            Self::Hashed | Self::Sorted => usual,
+            Self::SortedInSmallerBatches => (usual / 4).max(SMALL_BATCH),
+            Self::SortedInSmallBatches => usual.min(SMALL_BATCH),
+        }
+    }
+}
+
 const SMALL_BATCH: usize = 128;
+
+/// Of a sort, for its merge.
+const LEAST_KEPT_BYTES: usize = 64 << 10;
 
 /// The way that is left to a query which ran out of memory.
 fn thriftier<T>(step: &str, joins: Joins, done: &Result<T, Failure>) -> Option<Joins> {
@@ -102,11 +121,20 @@ fn thriftier<T>(step: &str, joins: Joins, done: &Result<T, Failure>) -> Option<J
     }
     let next = match joins {
         Joins::Hashed => Joins::Sorted,
-        Joins::Sorted => Joins::SortedInSmallBatches,
+        Joins::Sorted => Joins::SortedInSmallerBatches,
+        Joins::SortedInSmallerBatches => Joins::SortedInSmallBatches,
         Joins::SortedInSmallBatches => return None,
     };
-    tracing::debug!(step, "out of memory: once more with sorted joins");
+    if let Err(Failure::Sql(why)) = done {
+        tracing::debug!(step, %why, "out of memory: once more with sorted joins");
+    }
     Some(next)
+}
+
+/// Sorts of a plan that may be at work at once: each one in each of its parts.
+fn sorts(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let own = if plan.is::<SortExec>() { plan.output_partitioning().partition_count() } else { 0 };
+    own + plan.children().into_iter().map(sorts).sum::<usize>()
 }
 
 impl LocalEngine {
@@ -142,11 +170,11 @@ impl LocalEngine {
         // Each sort keeps this much back for its last merge; the default of 10 MB times the sorts
         // of a plan would be more than a small limit.
         settings.execution.sort_spill_reservation_bytes =
-            (options.memory_bytes / (16 * threads)).clamp(64 * 1024, 10 * 1024 * 1024);
+            (options.memory_bytes / (16 * threads)).clamp(LEAST_KEPT_BYTES, 10 * 1024 * 1024);
 
         let ctx = SessionContext::new_with_config_rt(config, runtime);
         let decimal_text = functions::register(&ctx);
-        Ok(Self { ctx, held_bytes: options.held_bytes, decimal_text })
+        Ok(Self { ctx, memory_bytes: options.memory_bytes, held_bytes: options.held_bytes, decimal_text })
     }
 
     async fn plan(&self, select: &str, params: &[(String, Param)]) -> Result<LogicalPlan> {
@@ -189,14 +217,9 @@ impl LocalEngine {
             // With one partition DataFusion only knows hash joins.
             settings.execution.target_partitions = settings.execution.target_partitions.max(2);
         }
-        if joins == Joins::SortedInSmallBatches {
-            let rows = SMALL_BATCH.min(state.config().batch_size());
-            let config = state.config_mut();
-            *config = config.clone().with_batch_size(rows);
-            let settings = config.options_mut();
-            settings.execution.sort_spill_reservation_bytes =
-                (64 << 10).min(settings.execution.sort_spill_reservation_bytes);
-        }
+        let rows = joins.batch_rows(state.config().batch_size());
+        let config = state.config_mut();
+        *config = config.clone().with_batch_size(rows);
         state
     }
 
@@ -205,9 +228,13 @@ impl LocalEngine {
         plan: &LogicalPlan,
         joins: Joins,
     ) -> Result<(SessionState, Arc<dyn ExecutionPlan>), Failure> {
-        let state = self.state(joins);
+        let mut state = self.state(joins);
         // The plan is optimised already (`checked`); `create_physical_plan` of the state would do it again.
         let physical = windows::by_group(state.query_planner().create_physical_plan(plan, &state).await?)?;
+        // What each sort keeps back for its merge cannot be spilled: of dozens it would be the whole limit.
+        let each = self.memory_bytes / 8 / sorts(&physical).max(1);
+        let kept = &mut state.config_mut().options_mut().execution.sort_spill_reservation_bytes;
+        *kept = each.max(LEAST_KEPT_BYTES).min(*kept);
         Ok((state, physical))
     }
 

@@ -2,6 +2,7 @@
 //! `throughline-core`. Null in, null out; bad data gives null, never an error.
 
 mod decimal;
+mod history;
 mod input;
 mod instant;
 mod json;
@@ -27,7 +28,8 @@ use input::{Arg, Inputs};
 pub(crate) fn register(ctx: &SessionContext) -> Arc<ScalarUDF> {
     let decimal_text = Arc::new(ScalarUDF::from(decimal::decimal_text()));
     ctx.register_udf(decimal_text.as_ref().clone());
-    let all = [decimal::all(), instant::all(), json::all(), phone::all(), token::all(), web::all()];
+    let all =
+        [decimal::all(), history::all(), instant::all(), json::all(), phone::all(), token::all(), web::all()];
     for function in all.into_iter().flatten() {
         ctx.register_udf(function.into());
     }

@@ -25,6 +25,8 @@ async fn every_function_in_the_manual_does_what_it_says() {
         "json_text",
         "json_int",
         "json_list",
+        "json_by_time",
+        "held_since",
         "url_param",
         "url_host",
         "url_path",
