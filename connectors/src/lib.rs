@@ -6,6 +6,7 @@
 pub mod airbyte;
 pub mod amocrm;
 pub mod bitrix24;
+mod checks;
 pub mod comagic_data;
 mod days;
 pub mod file;

@@ -9,6 +9,7 @@ use throughline_core::canonical::{self, CanonicalTable};
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ColumnSpec, ColumnType, ConfigErrors, Options, PointerAt};
 
+use crate::checks;
 use crate::local::Compression;
 use crate::records::nearest;
 
@@ -125,11 +126,7 @@ impl Settings {
             wrong("a path is empty; name a file or a pattern".into(), "/path");
         }
         for pattern in &patterns {
-            if let Err(e) = glob::Pattern::new(pattern)
-                && !options.base_dir.join(pattern).is_file()
-            {
-                wrong(format!("{pattern:?} is no file pattern: {} at character {}", e.msg, e.pos), "/path");
-            }
+            checks::file_pattern(pattern, &options.base_dir, "/path", &mut wrong);
         }
         let into = canonical::table(&config.into);
         if into.is_none() {

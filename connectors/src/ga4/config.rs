@@ -8,6 +8,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret, money};
 
 use super::reports::{self, Report};
+use crate::checks;
 use crate::google::{Credentials, Given};
 
 /// Rows that Google gives in one answer at most.
@@ -130,20 +131,16 @@ impl Settings {
             super::SCOPE,
             &mut wrong,
         );
-        let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
-            wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
-            NaiveDate::default()
-        });
-        for (value, range, pointer) in [
-            (config.property, 1..=u64::MAX, "/property"),
-            (u64::from(config.restate_days), 1..=90, "/restate_days"),
-            (u64::from(config.weekly_restate_days), 0..=400, "/weekly_restate_days"),
-            (config.page_rows, 1..=MOST_ROWS, "/page_rows"),
-        ] {
-            if !range.contains(&value) {
-                wrong(format!("{value} is not from {} to {}", range.start(), range.end()), pointer);
-            }
-        }
+        let start_on = checks::day(&config.start_on, "/start_on", &mut wrong);
+        checks::within(
+            &[
+                (config.property, 1..=u64::MAX, "/property"),
+                (u64::from(config.restate_days), 1..=90, "/restate_days"),
+                (u64::from(config.weekly_restate_days), 0..=400, "/weekly_restate_days"),
+                (config.page_rows, 1..=MOST_ROWS, "/page_rows"),
+            ],
+            &mut wrong,
+        );
         let currency = config.currency.map(|c| c.trim().to_ascii_uppercase());
         if let Some(currency) = currency.as_ref().filter(|c| money::exponent(c).is_none()) {
             wrong(format!("{currency:?} is no currency; write its ISO 4217 code, e.g. EUR"), "/currency");

@@ -9,6 +9,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::fields;
+use crate::checks;
 use crate::google::{Credentials, Given};
 
 /// What a user writes.
@@ -134,19 +135,15 @@ impl Settings {
             super::SCOPE,
             &mut wrong,
         );
-        let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
-            wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
-            NaiveDate::default()
-        });
-        for (value, range, pointer) in [
-            (u64::from(config.restate_days), 1..=60, "/restate_days"),
-            (config.page_rows, 1..=100_000, "/page_rows"),
-            (config.most_billed_bytes, 10 << 20..=i64::MAX as u64, "/most_billed_bytes"),
-        ] {
-            if !range.contains(&value) {
-                wrong(format!("{value} is not from {} to {}", range.start(), range.end()), pointer);
-            }
-        }
+        let start_on = checks::day(&config.start_on, "/start_on", &mut wrong);
+        checks::within(
+            &[
+                (u64::from(config.restate_days), 1..=60, "/restate_days"),
+                (config.page_rows, 1..=100_000, "/page_rows"),
+                (config.most_billed_bytes, 10 << 20..=i64::MAX as u64, "/most_billed_bytes"),
+            ],
+            &mut wrong,
+        );
         // These stand in addresses and in SQL.
         let is_project =
             |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
@@ -185,14 +182,7 @@ impl Settings {
         if config.token_param.is_empty() {
             wrong("the parameter has a name".into(), "/token_param");
         }
-        let time_zone = config.time_zone.parse::<Tz>().unwrap_or_else(|_| {
-            let name = &config.time_zone;
-            wrong(
-                format!("{name:?} is no time zone; write an IANA name such as Europe/Moscow"),
-                "/time_zone",
-            );
-            Tz::UTC
-        });
+        let time_zone = checks::time_zone(&config.time_zone, "/time_zone", &mut wrong);
         let Some(credentials) = credentials else { return Err(errors) };
         if !errors.is_empty() {
             return Err(errors);

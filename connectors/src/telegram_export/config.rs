@@ -7,6 +7,8 @@ use serde::Deserialize;
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt};
 
+use crate::checks;
+
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,10 +46,8 @@ impl Settings {
         };
         if config.path.is_empty() {
             wrong("name the exports".into(), "/path");
-        } else if let Err(e) = glob::Pattern::new(&config.path)
-            && !options.base_dir.join(&config.path).is_file()
-        {
-            wrong(format!("{:?} is no file pattern: {} at character {}", config.path, e.msg, e.pos), "/path");
+        } else {
+            checks::file_pattern(&config.path, &options.base_dir, "/path", &mut wrong);
         }
         if config.account.trim().is_empty() || config.account.contains(':') {
             wrong("`account` is a short name without a colon, e.g. our id".into(), "/account");
@@ -62,10 +62,8 @@ impl Settings {
                 ),
             }
         }
-        if let Some(zone) = &config.time_zone
-            && zone.parse::<chrono_tz::Tz>().is_err()
-        {
-            wrong(format!("{zone:?} is no time zone; write one like Europe/Moscow"), "/time_zone");
+        if let Some(zone) = &config.time_zone {
+            checks::time_zone(zone, "/time_zone", &mut wrong);
         }
         if !errors.is_empty() {
             return Err(errors);

@@ -8,6 +8,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::{Proof, Vendor};
+use crate::checks;
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -99,9 +100,8 @@ impl Settings {
         };
         if config.inbox.is_empty() {
             wrong("name the file of received webhooks".into(), "/inbox");
-        } else if let Err(e) = glob::Pattern::new(&config.inbox) {
-            let message = format!("{:?} is no file pattern: {} at character {}", config.inbox, e.msg, e.pos);
-            wrong(message, "/inbox");
+        } else {
+            checks::file_pattern(&config.inbox, &options.base_dir, "/inbox", &mut wrong);
         }
         if vendor.needs_account {
             match &config.account {

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
+use crate::checks;
+
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,11 +43,8 @@ impl Settings {
         };
         if config.inbox.is_empty() {
             wrong("name the file of received webhooks".into(), "/inbox");
-        } else if let Err(e) = glob::Pattern::new(&config.inbox) {
-            wrong(
-                format!("{:?} is no file pattern: {} at character {}", config.inbox, e.msg, e.pos),
-                "/inbox",
-            );
+        } else {
+            checks::file_pattern(&config.inbox, &options.base_dir, "/inbox", &mut wrong);
         }
         if config.app_secret.as_ref().is_some_and(|s| s.expose().is_empty()) {
             wrong("the secret is empty".into(), "/app_secret");

@@ -10,6 +10,7 @@ use throughline_core::{ConfigErrors, Options, PointerAt};
 
 use super::dates::DateOrder;
 use super::head::clean;
+use crate::checks;
 
 /// What a user writes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -55,10 +56,8 @@ impl Settings {
         };
         if config.path.is_empty() {
             wrong("name the exported chats".into(), "/path");
-        } else if let Err(e) = glob::Pattern::new(&config.path)
-            && !options.base_dir.join(&config.path).is_file()
-        {
-            wrong(format!("{:?} is no file pattern: {} at character {}", config.path, e.msg, e.pos), "/path");
+        } else {
+            checks::file_pattern(&config.path, &options.base_dir, "/path", &mut wrong);
         }
         let operators: Vec<String> = config
             .operators
@@ -71,12 +70,7 @@ impl Settings {
         if config.account.trim().is_empty() || config.account.contains(':') {
             wrong("`account` is a short name without a colon, e.g. our number".into(), "/account");
         }
-        if config.time_zone.parse::<chrono_tz::Tz>().is_err() {
-            wrong(
-                format!("{:?} is no time zone; write one like Europe/Moscow", config.time_zone),
-                "/time_zone",
-            );
-        }
+        checks::time_zone(&config.time_zone, "/time_zone", &mut wrong);
         let region = config.phone_region.as_deref().map(phone::region);
         if region == Some(None) {
             let code = config.phone_region.as_deref().unwrap_or_default();

@@ -9,6 +9,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret, money};
 
 use super::fields::{self, Level};
+use crate::checks;
 use crate::yandex::{Access, Given};
 
 /// Rows that Direct puts into one report at most.
@@ -170,20 +171,16 @@ impl Settings {
             "direct:api",
             &mut wrong,
         );
-        let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
-            wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
-            NaiveDate::default()
-        });
-        for (value, range, pointer) in [
-            (u64::from(config.restate_days), 1..=90, "/restate_days"),
-            (u64::from(config.weekly_restate_days), 0..=1000, "/weekly_restate_days"),
-            (u64::from(config.request_days), 1..=365, "/request_days"),
-            (config.report_rows, 1..=MOST_ROWS, "/report_rows"),
-        ] {
-            if !range.contains(&value) {
-                wrong(format!("{value} is not from {} to {}", range.start(), range.end()), pointer);
-            }
-        }
+        let start_on = checks::day(&config.start_on, "/start_on", &mut wrong);
+        checks::within(
+            &[
+                (u64::from(config.restate_days), 1..=90, "/restate_days"),
+                (u64::from(config.weekly_restate_days), 0..=1000, "/weekly_restate_days"),
+                (u64::from(config.request_days), 1..=365, "/request_days"),
+                (config.report_rows, 1..=MOST_ROWS, "/report_rows"),
+            ],
+            &mut wrong,
+        );
         let mut logins: Vec<String> = Vec::new();
         for (i, login) in config.logins.iter().enumerate() {
             let place = format!("/logins/{i}");
@@ -204,14 +201,7 @@ impl Settings {
         if let Some(currency) = currency.as_ref().filter(|c| money::exponent(c).is_none()) {
             wrong(format!("{currency:?} is no currency; write its ISO 4217 code, e.g. RUB"), "/currency");
         }
-        let time_zone = config.time_zone.parse::<Tz>().unwrap_or_else(|_| {
-            let name = &config.time_zone;
-            wrong(
-                format!("{name:?} is no time zone; write an IANA name such as Europe/Moscow"),
-                "/time_zone",
-            );
-            Tz::UTC
-        });
+        let time_zone = checks::time_zone(&config.time_zone, "/time_zone", &mut wrong);
         let Some(access) = access.filter(|_| errors.is_empty()) else { return Err(errors) };
         Ok(Self {
             access,

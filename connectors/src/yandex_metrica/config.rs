@@ -10,6 +10,7 @@ use throughline_core::connector::{option_error, parse_options};
 use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 
 use super::fields::{self, Kind};
+use crate::checks;
 use crate::yandex::{Access, Given};
 
 /// What a user writes.
@@ -153,32 +154,20 @@ impl Settings {
             "metrika:read",
             &mut wrong,
         );
-        let start_on = NaiveDate::parse_from_str(&config.start_on, "%Y-%m-%d").unwrap_or_else(|_| {
-            wrong(format!("{:?} is no day; write YYYY-MM-DD", config.start_on), "/start_on");
-            NaiveDate::default()
-        });
-        if !(1..=60).contains(&config.restate_days) {
-            wrong(format!("{} is not from 1 to 60", config.restate_days), "/restate_days");
-        }
-        if !(1..=365).contains(&config.request_days) {
-            wrong(format!("{} is not from 1 to 365", config.request_days), "/request_days");
-        }
-        if config.poll_after_s > 600 {
-            wrong(format!("{} is not from 0 to 600", config.poll_after_s), "/poll_after_s");
-        }
+        let start_on = checks::day(&config.start_on, "/start_on", &mut wrong);
+        checks::within(
+            &[
+                (u64::from(config.restate_days), 1..=60, "/restate_days"),
+                (u64::from(config.request_days), 1..=365, "/request_days"),
+                (u64::from(config.poll_after_s), 0..=600, "/poll_after_s"),
+            ],
+            &mut wrong,
+        );
         if config.token_param.is_empty() {
             wrong("a parameter has a name".into(), "/token_param");
         }
-        let time_zone = config.time_zone.as_deref().and_then(|name| {
-            let zone = name.parse::<Tz>().ok();
-            if zone.is_none() {
-                wrong(
-                    format!("{name:?} is no time zone; write an IANA name such as Europe/Moscow"),
-                    "/time_zone",
-                );
-            }
-            zone
-        });
+        let time_zone =
+            config.time_zone.as_deref().map(|name| checks::time_zone(name, "/time_zone", &mut wrong));
         for (i, field) in config.fields.iter().enumerate() {
             if Kind::of_field(field).is_none() || field.contains([',', ' ', '<', '>']) {
                 wrong(
