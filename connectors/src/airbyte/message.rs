@@ -8,6 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use throughline_core::{Error, ErrorKind, Redactor};
 
+use crate::foreign::line::text;
+
 #[derive(Debug)]
 pub(super) enum Message<'a> {
     Record {
@@ -114,16 +116,8 @@ struct Log<'a> {
 /// # Errors
 /// What is wrong with a line that is a message.
 pub(super) fn message(line: &[u8]) -> Result<Message<'_>, String> {
-    let Ok(text) = std::str::from_utf8(line) else {
-        return if line.trim_ascii().starts_with(b"{") {
-            Err("it is not UTF-8".into())
-        } else {
-            Ok(Message::Noise)
-        };
-    };
-    if !text.trim_start().starts_with('{') {
-        return Ok(Message::Noise);
-    }
+    let is_record = |text: &[u8]| matches!(message(text), Ok(Message::Record { .. }));
+    let Some(text) = text(line, is_record)? else { return Ok(Message::Noise) };
     let line: Line<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let value = |part: Option<&RawValue>, name: &str| -> Result<Value, String> {
         let part = part.ok_or_else(|| format!("{} without {name}", line.kind))?;
@@ -231,6 +225,8 @@ mod tests {
         assert!(of(&json!({"type": "TRACE", "trace": {"type": "ESTIMATE"}})).contains("Other"));
         assert!(of(&json!({"type": "SPEC", "spec": {}})).contains("Other"));
         assert!(format!("{:?}", message(b"warning: deprecated")).contains("Noise"));
+        let behind = format!("{:?}", message(format!("done: {record}").as_bytes()));
+        assert!(behind.contains("behind other text"), "{behind}");
     }
 
     #[test]

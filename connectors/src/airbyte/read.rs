@@ -1,6 +1,6 @@
 //! Reading one stream: a start of the source with a catalog of that stream alone.
 
-use throughline_core::{Context, CountCheck, Error, ReadEvent, ReadRequest, Result};
+use throughline_core::{Context, Error, ReadRequest, Result};
 use throughline_foreign::Start;
 
 use super::catalog::{Known, Stream};
@@ -112,9 +112,7 @@ impl Reading<'_> {
             return Ok(());
         }
         if let Some(expected) = state.records {
-            let what = format!("records of {} up to a state", self.stream.name);
-            let count = CountCheck { what, expected, read: self.rows.since_checkpoint };
-            self.rows.out.send(ReadEvent::Count(count)).await?;
+            self.rows.count(format!("records of {} up to a state", self.stream.name), expected).await?;
         }
         if self.stream.incremental && !state.file.is_null() {
             return self.rows.checkpoint(state.file).await;

@@ -6,5 +6,6 @@
 
 pub mod config;
 pub mod examine;
+pub(crate) mod line;
 pub(crate) mod rows;
 pub(crate) mod schema;

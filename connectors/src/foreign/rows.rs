@@ -1,6 +1,6 @@
 //! Records of one stream on their way from lines to batches.
 
-use throughline_core::{Checkpoint, Error, Notice, ReadEvent, Result};
+use throughline_core::{Checkpoint, CountCheck, Error, Notice, ReadEvent, Result};
 use throughline_foreign::{LINE_MAX, Program};
 
 use crate::flow::Out;
@@ -36,11 +36,23 @@ impl<'a> Rows<'a> {
 
     /// All records so far are passed on, and then this.
     pub async fn checkpoint(&mut self, state: serde_json::Value) -> Result<()> {
+        self.flush().await?;
+        self.since_checkpoint = 0;
+        self.out.send(ReadEvent::Checkpoint(Checkpoint(state))).await
+    }
+
+    /// All records so far are passed on, and then the number that the program told of them.
+    pub async fn count(&mut self, what: String, expected: u64) -> Result<()> {
+        self.flush().await?;
+        let count = CountCheck { what, expected, read: self.since_checkpoint };
+        self.out.send(ReadEvent::Count(count)).await
+    }
+
+    async fn flush(&mut self) -> Result<()> {
         self.records.finish_page();
         self.pass_on().await?;
         self.records.begin_page(PAGE, None);
-        self.since_checkpoint = 0;
-        self.out.send(ReadEvent::Checkpoint(Checkpoint(state))).await
+        Ok(())
     }
 
     pub async fn notice(&self, code: &str, message: String) -> Result<()> {

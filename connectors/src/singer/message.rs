@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::foreign::line::text;
+
 /// The messages of the Singer specification, and those that taps made common since.
 /// <https://hub.meltano.com/singer/spec>
 #[derive(Debug)]
@@ -50,17 +52,8 @@ struct Line<'a> {
 /// # Errors
 /// What is wrong with a line that is a message.
 pub(super) fn message(line: &[u8]) -> Result<Message<'_>, String> {
-    let Ok(text) = std::str::from_utf8(line) else {
-        // A record may be told from noise even so: it begins as an object.
-        return if line.trim_ascii().starts_with(b"{") {
-            Err("it is not UTF-8".into())
-        } else {
-            Ok(Message::Noise)
-        };
-    };
-    if !text.trim_start().starts_with('{') {
-        return Ok(Message::Noise);
-    }
+    let is_record = |text: &[u8]| matches!(message(text), Ok(Message::Record { .. }));
+    let Some(text) = text(line, is_record)? else { return Ok(Message::Noise) };
     let line: Line<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let (kind, stream) = (line.kind, line.stream);
     let stream = stream.ok_or_else(|| format!("{kind} without a stream"));
@@ -89,6 +82,10 @@ mod tests {
         assert!(of(r#"{"type":"SCHEMA","stream":"a","key_properties":[]}"#).contains("key: None"));
         assert!(of("Starting up...").contains("Noise"));
         assert!(of("").contains("Noise"));
+        assert!(of(r#"sent {"type":"RECORD","stream":"a","record":{}} on"#).contains("Noise"));
+        assert!(of(r#"sent {"type":"STATE","value":{}}"#).contains("Noise"));
+        assert!(of(r#"50% {done} {"type":"RECORD","stream":"a","record":{}}"#).contains("behind other text"));
+        assert!(message(b"\xff \"half\":1}").is_ok());
         assert!(of(r#"{"type":"NEW","x":1}"#).contains("Unknown"));
         for wrong in [r#"{"type":"RECORD","stream":"a"}"#, r#"{"half":"#, r#"{"type":"BATCH"}"#, r#"{"a":1}"#]
         {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use throughline_core::token::VisitToken;
 
+use crate::crm_tables::{self, row, with};
 use crate::fixture::{Asked, Reply, Server};
 use crate::harness::secret;
-use crate::support::{World, map, read_all};
 
 fn samples(asked: &Asked, token: &str) -> Reply {
     if asked.param("page").is_some_and(|page| page != "1") {
@@ -35,18 +35,8 @@ fn samples(asked: &Asked, token: &str) -> Reply {
 
 async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
     let server = Server::start(move |asked| samples(asked, &token)).await;
-    let world = World::at("2026-09-01T00:00:00Z");
-    let mut options = json!({"subdomain": "shop", "token": secret("x"), "base_url": server.url});
-    for (key, value) in more.as_object().unwrap() {
-        options[key] = value.clone();
-    }
-    let source = world.build(&throughline_connectors::amocrm::connector(), options);
-    let landed = read_all(&source, &world.ctx).await;
-    map(&source, &landed).await
-}
-
-fn row<'a>(rows: &'a [Value], column: &str, value: &str) -> &'a Value {
-    rows.iter().find(|r| r[column] == value).unwrap_or_else(|| panic!("no {column} = {value} in {rows:#?}"))
+    let options = json!({"subdomain": "shop", "token": secret("x"), "base_url": server.url});
+    crm_tables::tables(&throughline_connectors::amocrm::connector(), with(options, &more)).await
 }
 
 #[tokio::test]

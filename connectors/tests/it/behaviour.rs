@@ -52,7 +52,7 @@ fn of_manifest(text: &str, url: &str) -> Suite {
 }
 
 /// No check fails, and these did not pass by being skipped.
-fn passes(report: &Report, checks: &[&str]) {
+pub fn passes(report: &Report, checks: &[&str]) {
     // Shown when something fails.
     println!("{}", report.text());
     assert!(report.passed());

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use throughline_core::ErrorKind;
 use throughline_core::token::VisitToken;
 
+use crate::crm_tables::{self, lines, row, with};
 use crate::fixture::{Asked, Reply, Server};
 use crate::harness::secret;
-use crate::support::{Landing, World, map, read_all, readme_options};
+use crate::support::{Landing, World, map, readme_options};
 
 /// The only command of a batch, and what a batch answers when it is answered so.
 fn command(asked: &Asked) -> (String, String) {
@@ -91,18 +92,8 @@ fn options(url: &str) -> Value {
 
 async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
     let server = Server::start(move |asked| samples(asked, &token)).await;
-    let world = World::at("2026-09-01T00:00:00Z");
-    let mut options = options(&server.url);
-    for (key, value) in more.as_object().unwrap() {
-        options[key] = value.clone();
-    }
-    let source = world.build(&throughline_connectors::bitrix24::connector(), options);
-    let landed = read_all(&source, &world.ctx).await;
-    map(&source, &landed).await
-}
-
-fn row<'a>(rows: &'a [Value], column: &str, value: &str) -> &'a Value {
-    rows.iter().find(|r| r[column] == value).unwrap_or_else(|| panic!("no {column} = {value} in {rows:#?}"))
+    let options = with(options(&server.url), &more);
+    crm_tables::tables(&throughline_connectors::bitrix24::connector(), options).await
 }
 
 #[tokio::test]
@@ -164,19 +155,8 @@ async fn deals_are_won_when_they_came_into_their_stage() {
 async fn the_rest_of_the_tables() {
     let tables = tables("nothing".into(), json!({"currency": "KZT"})).await;
     assert_eq!(row(&tables["deals"], "deal_id", "bitrix24:p.example:9002")["currency"], "KZT");
-    let mut links: Vec<String> = tables["deal_contacts"]
-        .iter()
-        .map(|l| {
-            format!(
-                "{} {} {}",
-                l["deal_id"].as_str().unwrap(),
-                l["contact_id"].as_str().unwrap(),
-                l["is_main"]
-            )
-            .replace("bitrix24:p.example:", "")
-        })
-        .collect();
-    links.sort();
+    let prefix = "bitrix24:p.example:";
+    let links = lines(&tables["deal_contacts"], prefix, &["deal_id", "contact_id", "is_main"]);
     assert_eq!(
         links,
         [
@@ -202,14 +182,7 @@ async fn the_rest_of_the_tables() {
     assert_eq!(row(contacts, "contact_id", "bitrix24:p.example:502")["is_deleted"], true);
     let lead = row(contacts, "contact_id", "bitrix24:p.example:lead_72");
     assert_eq!((&lead["name"], &lead["email"]), (&json!("ООО Ромашка"), &json!("romashka@example.com")));
-    let mut edges: Vec<String> = tables["identity_edges"]
-        .iter()
-        .map(|e| {
-            let text = |name: &str| e[name].as_str().unwrap().replace("bitrix24:p.example:", "");
-            format!("{} {} {}", text("left_value"), text("right_type"), text("right_value"))
-        })
-        .collect();
-    edges.sort();
+    let edges = lines(&tables["identity_edges"], prefix, &["left_value", "right_type", "right_value"]);
     assert_eq!(
         edges,
         [
@@ -224,21 +197,8 @@ async fn the_rest_of_the_tables() {
             "lead_73 crm_contact 499",
         ]
     );
-    let mut events: Vec<String> = tables["deal_events"]
-        .iter()
-        .map(|e| {
-            let text = |name: &str| e.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-            let deal = text("deal_id").replace("bitrix24:p.example:", "");
-            format!(
-                "{deal} {} {} {} {}",
-                text("at"),
-                text("kind"),
-                text("status_before"),
-                text("status_after")
-            )
-        })
-        .collect();
-    events.sort();
+    let columns = ["deal_id", "at", "kind", "status_before", "status_after"];
+    let events = lines(&tables["deal_events"], prefix, &columns);
     assert_eq!(
         events,
         [

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use throughline_core::token::VisitToken;
 
+use crate::crm_tables::{self, lines, row, with};
 use crate::fixture::{Asked, Reply, Server};
 use crate::harness::secret;
 use crate::support::{World, map, read_all, readme_options};
@@ -59,19 +60,8 @@ fn search(asked: &Asked, ids: &[&str], total: usize) -> Reply {
 
 async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
     let server = Server::start(move |asked| samples(asked, &token)).await;
-    let world = World::at("2026-09-01T00:00:00Z");
-    let mut options =
-        json!({"hub_id": "7", "token": secret("x"), "base_url": server.url, "phone_region": "RU"});
-    for (key, value) in more.as_object().unwrap() {
-        options[key] = value.clone();
-    }
-    let source = world.build(&throughline_connectors::hubspot::connector(), options);
-    let landed = read_all(&source, &world.ctx).await;
-    map(&source, &landed).await
-}
-
-fn row<'a>(rows: &'a [Value], column: &str, value: &str) -> &'a Value {
-    rows.iter().find(|r| r[column] == value).unwrap_or_else(|| panic!("no {column} = {value} in {rows:#?}"))
+    let options = json!({"hub_id": "7", "token": secret("x"), "base_url": server.url, "phone_region": "RU"});
+    crm_tables::tables(&throughline_connectors::hubspot::connector(), with(options, &more)).await
 }
 
 #[tokio::test]
@@ -125,18 +115,7 @@ async fn the_rest_of_the_tables() {
     assert_eq!((&anna["name"], &anna["is_deleted"]), (&json!("Анна Ким"), &json!(false)));
     assert_eq!(row(contacts, "contact_id", "hubspot:7:499")["phone_e164"], "+971501234567");
     assert_eq!(row(contacts, "contact_id", "hubspot:7:498")["is_deleted"], true, "merged into 501");
-    let mut edges: Vec<String> = tables["identity_edges"]
-        .iter()
-        .map(|e| {
-            format!(
-                "{} {} {}",
-                e["left_value"].as_str().unwrap(),
-                e["right_type"].as_str().unwrap(),
-                e["right_value"].as_str().unwrap()
-            )
-        })
-        .collect();
-    edges.sort();
+    let edges = lines(&tables["identity_edges"], "", &["left_value", "right_type", "right_value"]);
     assert_eq!(
         edges,
         [
@@ -149,22 +128,8 @@ async fn the_rest_of_the_tables() {
             "hubspot:7:501 phone +79123456789",
         ]
     );
-    let mut events: Vec<String> = tables["deal_events"]
-        .iter()
-        .filter(|e| e["deal_id"] == "hubspot:7:9001")
-        .map(|e| {
-            let text = |name: &str| e.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-            format!(
-                "{} {} {} {} {}",
-                text("at"),
-                text("kind"),
-                text("status_before"),
-                text("status_after"),
-                text("operator_id")
-            )
-        })
-        .collect();
-    events.sort();
+    let of_one = tables["deal_events"].iter().filter(|e| e["deal_id"] == "hubspot:7:9001");
+    let events = lines(of_one, "", &["at", "kind", "status_before", "status_after", "operator_id"]);
     assert_eq!(
         events,
         [

@@ -8,6 +8,7 @@ use throughline_connectors::salesforce::SalesforceConnector;
 use throughline_core::SourceConnector;
 use throughline_core::token::VisitToken;
 
+use crate::crm_tables::{lines, row, with};
 use crate::fixture::{Asked, Reply, Server};
 use crate::harness::secret;
 use crate::support::{map, map_batches, readme_options, us};
@@ -102,12 +103,9 @@ pub async fn serve(answer: impl Fn(&Asked, &str) -> Reply + Send + Sync + 'stati
 
 async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
     let server = serve(move |asked, base| samples(asked, &token, base)).await;
-    let mut options = json!({"org_id": &ORG[..15], "client_id": "c", "client_secret": secret("s"),
+    let options = json!({"org_id": &ORG[..15], "client_id": "c", "client_secret": secret("s"),
         "login_url": server.url, "phone_region": "DE", "time_zone": "Europe/Berlin", "bulk_from": 9});
-    for (key, value) in more.as_object().unwrap() {
-        options[key] = value.clone();
-    }
-    let source = build(options);
+    let source = build(with(options, &more));
     let world = crate::harness::World::new();
     let mut batches = HashMap::new();
     for stream in source.catalog().streams {
@@ -130,10 +128,6 @@ async fn tables(token: String, more: Value) -> HashMap<String, Vec<Value>> {
 pub fn build(value: Value) -> throughline_core::DynSource {
     let options = throughline_core::Options { name: "crm".into(), value, base_dir: ".".into() };
     SalesforceConnector.build(&options).map_err(|e| format!("{e:?}")).unwrap()
-}
-
-fn row<'a>(rows: &'a [Value], column: &str, value: &str) -> &'a Value {
-    rows.iter().find(|r| r[column] == value).unwrap_or_else(|| panic!("no {column} = {value} in {rows:#?}"))
 }
 
 fn id(record: &str) -> String {
@@ -198,13 +192,8 @@ async fn the_rest_of_the_tables() {
     assert_eq!(row(deals, "deal_id", &id("0065g00000AAAA3AAE"))["currency"], "KZT");
     assert_eq!(row(deals, "deal_id", &id("00Q5g0000000002AAA"))["state"], "lost");
     assert_eq!(row(deals, "deal_id", &id("00Q5g0000000003AAA"))["state"], "open");
-    let mut links: Vec<String> = (tables["deal_contacts"].iter())
-        .map(|l| {
-            let end = |name: &str| l[name].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-            format!("{} {} {}", end("deal_id"), end("contact_id"), l["is_main"])
-        })
-        .collect();
-    links.sort();
+    let prefix = id("");
+    let links = lines(&tables["deal_contacts"], &prefix, &["deal_id", "contact_id", "is_main"]);
     assert_eq!(
         links,
         [
@@ -221,13 +210,7 @@ async fn the_rest_of_the_tables() {
     assert_eq!((&anna["name"], &anna["region"]), (&json!("Anna Schmidt"), &json!("Berlin")));
     assert_eq!(row(contacts, "contact_id", &id("0035g0000000003AAA"))["is_deleted"], true);
     assert_eq!(row(contacts, "contact_id", &id("00Q5g0000000002AAA"))["name"], "Cem Kaya");
-    let mut edges: Vec<String> = (tables["identity_edges"].iter())
-        .map(|e| {
-            let end = |name: &str| e[name].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-            format!("{} {}", end("left_value"), end("right_value"))
-        })
-        .collect();
-    edges.sort();
+    let edges = lines(&tables["identity_edges"], &prefix, &["left_value", "right_value"]);
     assert_eq!(
         edges,
         [
@@ -244,21 +227,15 @@ async fn the_rest_of_the_tables() {
             "00Q5g0000000002AAA +491522222222",
         ]
     );
-    let mut events: Vec<String> = (tables["deal_events"].iter())
-        .filter(|e| e["deal_id"] == id("0065g00000AAAA1AAE"))
-        .map(|e| {
-            let text = |name: &str| e.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-            format!("{} {} {} > {}", text("at"), text("kind"), text("status_before"), text("status_after"))
-        })
-        .collect();
-    events.sort();
+    let of_one = tables["deal_events"].iter().filter(|e| e["deal_id"] == id("0065g00000AAAA1AAE"));
+    let events = lines(of_one, "", &["at", "kind", "status_before", "status_after"]);
     assert_eq!(
         events,
         [
-            "2026-08-29T10:40:00Z created - > -",
-            "2026-08-29T11:30:00Z status_changed Prospecting > Proposal, \"final\"",
-            "2026-08-30T09:15:00Z status_changed Proposal, \"final\" > Closed Won",
-            "2026-08-30T09:15:00Z value_changed - > -",
+            "2026-08-29T10:40:00Z created - -",
+            "2026-08-29T11:30:00Z status_changed Prospecting Proposal, \"final\"",
+            "2026-08-30T09:15:00Z status_changed Proposal, \"final\" Closed Won",
+            "2026-08-30T09:15:00Z value_changed - -",
         ]
     );
     let deleted = tables["deal_events"].iter().filter(|e| e["kind"] == "deleted").count();

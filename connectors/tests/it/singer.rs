@@ -1,19 +1,12 @@
 //! Singer taps: good ones, and those that do what taps do.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use throughline_connectors::singer::SingerConnector;
-use throughline_core::{ErrorKind, Options, Place, ReadEvent, ReadRequest, Source, SourceConnector};
+use throughline_core::{ErrorKind, Place, ReadEvent, ReadRequest, SourceConnector};
 
-use crate::support::World;
-
-/// A folder with a tap: a shell script that keeps its files for the test to see, prints `lines` from the state on,
-/// and ends with `code`.
-struct Studio {
-    world: World,
-}
+use crate::programs::{Studio, TOKEN, checkpoints, ids, notices};
 
 const CATALOG: &str = r#"{"streams": [
   {"tap_stream_id": "deals", "stream": "deals", "key_properties": ["id"],
@@ -23,67 +16,8 @@ const CATALOG: &str = r#"{"streams": [
    "schema": {"properties": {"id": {"type": "integer"}}}, "metadata": []}
 ]}"#;
 
-impl Studio {
-    fn new(script: &str) -> Self {
-        let world = World::at("2026-03-01T09:00:00Z");
-        let tap = world.dir.path().join("tap.sh");
-        std::fs::write(&tap, format!("#!/bin/sh\n{script}\n")).unwrap();
-        #[cfg(unix)]
-        std::fs::set_permissions(&tap, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        std::fs::write(world.dir.path().join("catalog.json"), CATALOG).unwrap();
-        Self { world }
-    }
-
-    fn path(&self) -> &Path {
-        self.world.dir.path()
-    }
-
-    fn source(&self, extra: Value) -> Arc<dyn Source> {
-        let mut value = json!({
-            "command": "./tap.sh", "catalog": "catalog.json",
-            "config": { "token": { "$secret": "tap-secret-token" }, "page": 5 }
-        });
-        value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let options = Options { name: "crm".into(), value, base_dir: self.path().to_path_buf() };
-        SingerConnector.build(&options).unwrap_or_else(|e| panic!("{e:?}"))
-    }
-
-    async fn read(
-        &self,
-        stream: &str,
-        checkpoint: Option<Value>,
-    ) -> (Vec<ReadEvent>, Option<throughline_core::Error>) {
-        let source = self.source(json!({ "env": { "STUDIO": self.path() }, "time_limit_s": 20 }));
-        let request = ReadRequest {
-            stream: stream.into(),
-            checkpoint: checkpoint.map(throughline_core::Checkpoint),
-            window: None,
-            max_pages: None,
-        };
-        let mut events = source.read(&self.world.ctx, request).await.unwrap();
-        let mut all = Vec::new();
-        while let Some(event) = futures::StreamExt::next(&mut events).await {
-            match event {
-                Ok(event) => all.push(event),
-                Err(error) => return (all, Some(error)),
-            }
-        }
-        (all, None)
-    }
-}
-
-fn ids(events: &[ReadEvent]) -> Vec<i64> {
-    use arrow::array::AsArray;
-    let batches =
-        events.iter().filter_map(|e| if let ReadEvent::Batch(b) = e { Some(&b.rows) } else { None });
-    batches
-        .flat_map(|rows| rows["id"].as_primitive::<arrow::datatypes::Int64Type>().values().to_vec())
-        .collect()
-}
-
-fn checkpoints(events: &[ReadEvent]) -> Vec<Value> {
-    let of = |e: &ReadEvent| if let ReadEvent::Checkpoint(c) = e { Some(c.0.clone()) } else { None };
-    events.iter().filter_map(of).collect()
+fn tap(script: &str) -> Studio {
+    Studio::new(&SingerConnector, CATALOG, script)
 }
 
 /// Prints deals behind the id in the state, a state after every second, and keeps the files it was given.
@@ -107,16 +41,13 @@ exit ${TAP_EXIT:-0}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tap_is_read_whole_and_goes_on_from_each_of_its_states() {
-    let studio = Studio::new(GOOD);
+    let studio = tap(GOOD);
     let (events, error) = studio.read("deals", None).await;
     assert!(error.is_none(), "{error:?}");
     assert_eq!(ids(&events), [1, 2, 3, 4, 5]);
     assert_eq!(checkpoints(&events), [json!({"last": 2}), json!({"last": 4}), json!({"last": 5})]);
-    assert!(
-        events
-            .iter()
-            .any(|e| matches!(e, ReadEvent::Notice(n) if n.code == "noise" && n.message.starts_with("1 ")))
-    );
+    let noise = notices(&events);
+    assert!(matches!(noise[..], [("noise", said)] if said.starts_with("1 ")), "{noise:?}");
     for (state, left) in
         [(json!({"last": 2}), vec![3, 4, 5]), (json!({"last": 4}), vec![5]), (json!({"last": 5}), vec![])]
     {
@@ -128,15 +59,12 @@ async fn a_tap_is_read_whole_and_goes_on_from_each_of_its_states() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_gets_its_settings_and_nothing_of_ours() {
-    let studio = Studio::new(GOOD);
+    let studio = tap(GOOD);
     // Set for the whole test process: taps must not see it.
     let secret = ("CARGO_PKG_NAME", std::env::var("CARGO_PKG_NAME").unwrap_or_default());
     studio.read("deals", None).await;
-    let seen = |name: &str| std::fs::read_to_string(studio.path().join(name)).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Value>(&seen("seen-config.json")).unwrap(),
-        json!({ "token": "tap-secret-token", "page": 5 })
-    );
+    let seen = |name: &str| studio.seen(name);
+    assert_eq!(serde_json::from_str::<Value>(&seen("seen-config.json")).unwrap(), json!({ "token": TOKEN }));
     let catalog: Value = serde_json::from_str(&seen("seen-catalog.json")).unwrap();
     assert_eq!(catalog["streams"][0]["metadata"][0]["metadata"]["selected"], true);
     assert_eq!(catalog["streams"][1]["metadata"][0]["metadata"]["selected"], false);
@@ -149,9 +77,9 @@ async fn it_gets_its_settings_and_nothing_of_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tap_that_fails_after_its_last_line_has_failed() {
-    let studio = Studio::new(&format!(
+    let studio = tap(&format!(
         "{}\n",
-        GOOD.replace("exit ${TAP_EXIT:-0}", "echo 'token tap-secret-token expired' >&2; exit 3")
+        GOOD.replace("exit ${TAP_EXIT:-0}", "echo 'token first-refresh-token expired' >&2; exit 3")
     ));
     let (events, error) = studio.read("deals", None).await;
     let error = error.unwrap();
@@ -176,14 +104,14 @@ async fn what_taps_do_wrong_is_told_with_its_line() {
         ),
         (r#"{"type":"BATCH","stream":"deals","manifest":[]}"#, "files (BATCH)", ErrorKind::Unsupported),
     ] {
-        let studio = Studio::new(&format!("echo '{line}'"));
+        let studio = tap(&format!("echo '{line}'"));
         let (events, error) = studio.read("deals", None).await;
         let error = error.unwrap_or_else(|| panic!("{line}: {events:?}"));
         assert!(error.to_string().contains(expected) && error.kind() == kind, "{line}: {error:?}");
         assert!(ids(&events).is_empty());
     }
     // A value that is no object is one record that is rejected.
-    let studio = Studio::new(
+    let studio = tap(
         r#"echo '{"type":"RECORD","stream":"users","record":[1]}'; echo '{"type":"RECORD","stream":"users","record":{"id":7}}'"#,
     );
     let (events, error) = studio.read("users", None).await;
@@ -191,24 +119,21 @@ async fn what_taps_do_wrong_is_told_with_its_line() {
     assert_eq!(ids(&events), [7]);
     assert!(events.iter().any(|e| matches!(e, ReadEvent::Rejected(_))));
     // A full read has no checkpoints, and records of others are left out.
-    let studio = Studio::new(
+    let studio = tap(
         r#"echo '{"type":"RECORD","stream":"deals","record":{"id":1}}'; echo '{"type":"STATE","value":{"a":1}}'; echo '{"type":"NEW"}'"#,
     );
     let (events, error) = studio.read("users", None).await;
     assert!(error.is_none() && checkpoints(&events).is_empty(), "{error:?}");
-    let codes: Vec<&str> = events
-        .iter()
-        .filter_map(|e| if let ReadEvent::Notice(n) = e { Some(n.code.as_str()) } else { None })
-        .collect();
+    let codes: Vec<&str> = notices(&events).into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["unknown_message", "other_streams"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_the_tap_and_all_it_started() {
-    let studio = Studio::new(
+    let studio = tap(
         "echo $$ > \"$STUDIO/pid\"\necho '{\"type\":\"RECORD\",\"stream\":\"users\",\"record\":{\"id\":1}}'\nexec sleep 600",
     );
-    let source = studio.source(json!({ "env": { "STUDIO": studio.path() } }));
+    let source = studio.source(json!({}));
     let request = ReadRequest { stream: "users".into(), checkpoint: None, window: None, max_pages: None };
     let mut events = source.read(&studio.world.ctx, request).await.unwrap();
     let pid = studio.path().join("pid");
@@ -229,7 +154,7 @@ async fn a_stop_ends_the_tap_and_all_it_started() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tap_that_says_nothing_is_stopped() {
-    let studio = Studio::new("exec sleep 600");
+    let studio = tap("exec sleep 600");
     let source = studio.source(json!({ "time_limit_s": 1 }));
     let request = ReadRequest { stream: "users".into(), checkpoint: None, window: None, max_pages: None };
     let mut events = source.read(&studio.world.ctx, request).await.unwrap();
@@ -239,19 +164,18 @@ async fn a_tap_that_says_nothing_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_asks_the_tap_for_its_streams() {
-    let studio =
-        Studio::new("[ \"$3\" = --discover ] && cat <<'X'\n{\"streams\": [{\"stream\": \"deals\"}]}\nX");
+    let studio = tap("[ \"$3\" = --discover ] && cat <<'X'\n{\"streams\": [{\"stream\": \"deals\"}]}\nX");
     let report = studio.source(json!({})).check(&studio.world.ctx).await.unwrap();
     assert_eq!(report.facts, [("streams".to_owned(), "deals".to_owned())]);
     assert!(report.warnings[0].contains("users"), "{report:?}");
-    let studio = Studio::new("echo 'no module named tap' >&2; exit 1");
+    let studio = tap("echo 'no module named tap' >&2; exit 1");
     let error = studio.source(json!({})).check(&studio.world.ctx).await.unwrap_err();
     assert!(error.message().contains("no module named tap"), "{error}");
 }
 
 #[test]
 fn wrong_options_are_pointed_at() {
-    let studio = Studio::new("");
+    let studio = tap("");
     for (change, pointer) in [
         (json!({ "command": "./nowhere.sh" }), "/command"),
         (json!({ "catalog": "nowhere.json" }), "/catalog"),
@@ -260,10 +184,7 @@ fn wrong_options_are_pointed_at() {
         (json!({ "mappings": [{ "into": "dealz", "from": ["deals"], "sql": "" }] }), "/mappings/0/into"),
         (json!({ "mappings": [{ "into": "deals", "from": ["dealz"], "sql": "" }] }), "/mappings/0/from/0"),
     ] {
-        let mut value = json!({ "command": "./tap.sh", "catalog": "catalog.json" });
-        value.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let options = Options { name: "crm".into(), value, base_dir: studio.path().to_path_buf() };
-        let errors = SingerConnector.build(&options).map(|_| ()).unwrap_err();
+        let errors = SingerConnector.build(&studio.options(change)).map(|_| ()).unwrap_err();
         assert!(
             matches!(errors[0].place(), Some(Place::Option { pointer: p, .. }) if p == pointer),
             "{pointer}: {errors:?}"
