@@ -42,7 +42,7 @@ fn first(errors: ConfigErrors) -> Error {
 }
 
 /// Everything that is wrong with the files, as with a pipeline's.
-fn wrong(path: &Path, errors: &ConfigErrors) -> Stop {
+pub fn wrong(path: &Path, errors: &ConfigErrors) -> Stop {
     let one = |error: &Error| {
         let diagnostic = match error.place() {
             Some(Place::File { path, line, column }) => {

@@ -130,9 +130,17 @@ fn a_bad_trial_is_told() {
     let output = run(folder, &["plugin", "test", "counting/libcounting.so", "--with", "wrong.toml"]);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && err.contains("expected integer"), "{err}");
-    std::fs::write(folder.join("wrong.toml"), "option = 1\n").unwrap();
-    let output = run(folder, &["plugin", "test", "counting/libcounting.so", "--with", "wrong.toml"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("option"), "{output:?}");
+    assert!(err.contains("wrong.toml:2:8"), "{err}");
+    for (text, expected) in [
+        ("option = 1\n", "did you mean \"options\"?"),
+        ("from = 2026-03-02\nto = 2026-03-01\n", "`from` before `to`"),
+        ("from = \"2026-03-02\"\n", "`from` and `to` belong together"),
+    ] {
+        std::fs::write(folder.join("wrong.toml"), text).unwrap();
+        let output = run(folder, &["plugin", "test", "counting/libcounting.so", "--with", "wrong.toml"]);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && err.contains(expected), "{err}");
+    }
     let out = expect(
         folder,
         &["plugin", "test", "counting/libcounting.so", "--with", "counting/plugin.test.toml", "--in-thread"],

@@ -1,5 +1,6 @@
 //! The connector `rest`: any REST API, by a manifest in the user's project.
 
+pub mod test_file;
 pub mod trial;
 
 use std::path::{Path, PathBuf};

@@ -6,15 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use throughline_core::connector::parse_options;
 use throughline_core::secret::SECRET_KEY;
 use throughline_core::time::InstantUs;
-use throughline_core::{ConfigErrors, Error, Place, Redactor, instant};
+use throughline_core::{ConfigErrors, Redactor};
 
+use super::test_file::{TestFile, whole};
 use super::{Manifest, load};
-use crate::manifest::problems::Document;
 use crate::manifest::spec::OptionType;
 
 /// What stands for a secret that the test file does not give.
@@ -34,75 +32,20 @@ pub struct Trial {
     pub redactor: Redactor,
 }
 
-/// `<name>.test.toml`
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct TestFile {
-    answers: Option<String>,
-    streams: Vec<String>,
-    from: Option<String>,
-    to: Option<String>,
-    options: Map<String, Value>,
-}
-
 impl Trial {
     /// # Errors
     /// Everything that is wrong with the manifest, or with the file of its test, with file, line and column.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let manifest = load(path).map_err(|e| vec![whole(path, format!("cannot be read: {e}"))])??;
         let test_path = path.with_extension("test.toml");
-        let name = test_path.display().to_string();
-        let text = match std::fs::read_to_string(&test_path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(vec![whole(&test_path, format!("cannot be read: {e}"))]),
-        };
-        let document = Document::parse(&text, &name)?;
-        let located =
-            |errors: ConfigErrors| -> ConfigErrors { errors.iter().map(|e| document.locate(e)).collect() };
-        let test: TestFile = parse_options(&document.json()).map_err(located)?;
-        let mut errors = ConfigErrors::new();
-        let mut bound = |key: &str, text: &Option<String>| {
-            let found = text.as_deref().map(|t| instant::parse(t, Some(instant::Zone::Fixed(0))));
-            if found == Some(None) {
-                errors.push(whole(
-                    &test_path,
-                    format!("{key}: write a day or an instant, as 2026-03-01 or 2026-03-01T12:00:00Z"),
-                ));
-            }
-            found.flatten()
-        };
-        let window = match (bound("from", &test.from), bound("to", &test.to)) {
-            (Some(from), Some(to)) if from < to => Some((from, to)),
-            (None, None) => None,
-            _ => {
-                errors.push(whole(&test_path, "`from` and `to` belong together, `from` before `to`"));
-                None
-            }
-        };
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let test = TestFile::load(&test_path)?;
         let redactor = Redactor::new();
-        let options = options(&manifest, test.options, &redactor);
-        // What is wrong with options is the test file's fault; what is missing there has no line in it.
-        manifest.source(&options).map(drop).map_err(|errors| {
-            let place = |e: &Error| match e.place() {
-                Some(Place::Option { pointer, at }) => {
-                    let pointer = format!("/options{pointer}");
-                    document.locate(&throughline_core::connector::option_error(e.message(), pointer, *at))
-                }
-                _ => whole(&test_path, e.to_string()),
-            };
-            errors.iter().map(place).collect::<ConfigErrors>()
-        })?;
+        let options = options(&manifest, test.options.clone(), &redactor);
+        // What is wrong with options is the test file's fault.
+        manifest.source(&options).map(drop).map_err(|errors| test.located(&errors))?;
         let answers = answers(path, test.answers.as_deref())?;
-        Ok(Self { manifest, options, answers, streams: test.streams, window, redactor })
+        Ok(Self { manifest, options, answers, streams: test.streams, window: test.window, redactor })
     }
-}
-
-fn whole(path: &Path, message: impl Into<String>) -> Error {
-    Error::config(message).at(Place::File { path: path.display().to_string(), line: 1, column: 1 })
 }
 
 /// The options given, secrets as the engine hands them over. What is required and not given gets its example,
