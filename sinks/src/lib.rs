@@ -12,6 +12,7 @@ mod epoch_folder;
 mod files;
 mod ga4_measurement;
 mod instants;
+mod notes;
 mod parquet;
 mod postgresql;
 mod singer;

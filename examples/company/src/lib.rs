@@ -9,6 +9,7 @@ pub mod amocrm;
 pub mod api;
 pub mod bitrix24;
 pub mod call;
+mod changed;
 pub mod chat;
 pub mod comagic;
 pub mod company;

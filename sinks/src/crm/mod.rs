@@ -123,10 +123,10 @@ impl Sink for CrmSink {
 
     /// The CRM holds what it holds; what stood there before goes out of our own state.
     async fn drop_older(&self, ctx: &Context, txn: &TxnId) -> Result<Option<u64>> {
+        let own = format!("{}/", txn.0);
         let mut dropped = 0;
-        for kind in ["wrote", "refused"] {
-            let own = format!("crm/{kind}/{}/", txn.0);
-            dropped += state::remove(ctx, &format!("crm/{kind}/"), |key| !key.starts_with(&own)).await?;
+        for kind in ["crm/wrote/", "crm/refused/"] {
+            dropped += state::remove(ctx, kind, |rest| !rest.starts_with(&own)).await?;
         }
         Ok(Some(dropped))
     }

@@ -12,11 +12,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use throughline_core::{Context, Error, Result, TxnId};
+use throughline_core::TxnId;
 
-/// Notes of one page when all of a kind are gone over.
-pub(super) const PAGE: usize = 1000;
+pub(super) use crate::notes::{get, json, parse, remove};
 
 /// A deal whose values are not those that were written last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,35 +92,4 @@ pub(super) fn refused_key(txn: &TxnId, table: &str, part: u64) -> String {
 }
 pub(super) fn done_key(txn: &TxnId) -> String {
     format!("crm/done/{}", txn.0)
-}
-
-pub(super) fn json<T: Serialize>(value: &T) -> Result<Option<Value>> {
-    serde_json::to_value(value).map(Some).map_err(|e| Error::bug(format!("a note of a CRM sink: {e}")))
-}
-
-pub(super) fn parse<T: serde::de::DeserializeOwned>(key: &str, value: Value) -> Result<T> {
-    serde_json::from_value(value)
-        .map_err(|e| Error::data(format!("the note {key:?} of the state cannot be read: {e}")))
-}
-
-pub(super) async fn get<T: serde::de::DeserializeOwned>(ctx: &Context, key: &str) -> Result<Option<T>> {
-    ctx.notes.get(key).await?.map(|value| parse(key, value)).transpose()
-}
-
-/// Removes every note whose key begins so and that `which` chooses; how many.
-pub(super) async fn remove(
-    ctx: &Context,
-    prefix: &str,
-    which: impl Fn(&str) -> bool + Send + Sync,
-) -> Result<u64> {
-    let (mut removed, mut after) = (0, None);
-    loop {
-        let page = ctx.notes.page(prefix, after.as_deref(), PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(removed) };
-        after = Some(last.clone());
-        let gone: Vec<_> =
-            page.into_iter().filter(|(key, _)| which(key)).map(|(key, _)| (key, None)).collect();
-        removed += gone.len() as u64;
-        ctx.notes.put_many(gone).await?;
-    }
 }

@@ -10,10 +10,11 @@
 //! up/done/TXN            the receipt
 //! ```
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use throughline_core::TxnId;
 use throughline_core::time::InstantUs;
-use throughline_core::{Context, Error, Result, TxnId};
+
+pub(super) use crate::notes::{get, json, parse, remove};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -67,38 +68,4 @@ pub(super) fn refused_key(txn: &TxnId, part: &str) -> String {
 pub(super) const OPEN: &str = "up/open/";
 pub(super) fn done_key(txn: &TxnId) -> String {
     format!("up/done/{}", txn.0)
-}
-
-pub(super) fn json<T: Serialize>(value: &T) -> Result<Option<Value>> {
-    serde_json::to_value(value).map(Some).map_err(|e| Error::bug(format!("a note of an upload: {e}")))
-}
-
-pub(super) fn parse<T: DeserializeOwned>(key: &str, value: Value) -> Result<T> {
-    serde_json::from_value(value)
-        .map_err(|e| Error::data(format!("the note {key:?} of the state cannot be read: {e}")))
-}
-
-pub(super) async fn get<T: DeserializeOwned>(ctx: &Context, key: &str) -> Result<Option<T>> {
-    ctx.notes.get(key).await?.map(|value| parse(key, value)).transpose()
-}
-
-/// Removes every note whose key begins so and whose rest `which` chooses; how many.
-pub(super) async fn remove(
-    ctx: &Context,
-    prefix: &str,
-    which: impl Fn(&str) -> bool + Send + Sync,
-) -> Result<u64> {
-    let (mut removed, mut after) = (0, None);
-    loop {
-        let page = ctx.notes.page(prefix, after.as_deref(), 1000).await?;
-        let Some((last, _)) = page.last() else { return Ok(removed) };
-        after = Some(last.clone());
-        let gone: Vec<_> = page
-            .into_iter()
-            .filter(|(key, _)| key.strip_prefix(prefix).is_some_and(&which))
-            .map(|(key, _)| (key, None))
-            .collect();
-        removed += gone.len() as u64;
-        ctx.notes.put_many(gone).await?;
-    }
 }

@@ -11,13 +11,13 @@ pub mod records;
 pub mod table;
 pub mod write;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::changed::Changed;
 use crate::company::Company;
 use crate::faults::Fault;
 use crate::reply::{Reply, lock, pairs};
@@ -34,20 +34,12 @@ pub struct Options {
     pub burst: usize,
 }
 
-/// What changed apart from the story, and what was made for many questions.
-#[derive(Default)]
-struct Changed {
-    /// Deals: when they were changed last, in seconds.
-    deals: BTreeMap<u32, i64>,
-    turn: u64,
-    kept: Vec<((Kind, i64), Arc<Table>)>,
-}
-
 pub struct Bitrix {
     pub auth: Auth,
     options: Options,
     bucket: Mutex<(f64, Option<Instant>)>,
-    changed: Mutex<Changed>,
+    /// Moments in seconds.
+    changed: Changed<Kind, Table>,
     /// What clients wrote into deals.
     pub written: Written,
 }
@@ -90,7 +82,7 @@ impl Bitrix {
             auth: Auth::default(),
             options,
             bucket: Mutex::default(),
-            changed: Mutex::default(),
+            changed: Changed::default(),
             written: Written::default(),
         }
     }
@@ -193,42 +185,23 @@ impl Bitrix {
     }
 
     pub fn table(&self, call: &Call, kind: Kind) -> Arc<Table> {
-        let mut changed = lock(&self.changed);
-        if let Some((_, table)) = changed.kept.iter().find(|(key, _)| *key == (kind, call.now)) {
-            return table.clone();
-        }
-        let table = Arc::new(Table::new(call.company, kind, call.now, &changed.deals));
-        if changed.kept.len() >= 8 {
-            changed.kept.remove(0);
-        }
-        changed.kept.push(((kind, call.now), table.clone()));
-        table
+        let make = |deals: &_| Table::new(call.company, kind, call.now, deals);
+        self.changed.list(kind, call.now, 8, make)
     }
 
     /// Forgets what was made for an earlier moment.
     pub fn forget(&self) {
-        lock(&self.changed).kept.clear();
+        self.changed.forget();
     }
 
-    /// Lets some deals change at this very moment, as managers do while somebody reads.
+    /// Lets some deals change at this very moment.
     pub fn touch(&self, company: &Company, now: i64, rows: usize) {
-        let mut changed = lock(&self.changed);
-        let count = u64::from(company.leads_until(now));
-        for _ in 0..rows {
-            if count > 0 {
-                let pos = changed.turn.wrapping_mul(7_919).wrapping_add(3) % count;
-                changed.turn += 1;
-                changed.deals.insert(pos as u32, now);
-            }
-        }
-        changed.kept.clear();
+        self.changed.touch(company, now, now, rows);
     }
 
-    /// Lets deals have been changed at one moment, as an import or a robot does.
+    /// Lets deals have been changed at one moment.
     pub fn change(&self, positions: impl IntoIterator<Item = u32>, at: i64) {
-        let mut changed = lock(&self.changed);
-        changed.deals.extend(positions.into_iter().map(|pos| (pos, at)));
-        changed.kept.clear();
+        self.changed.change(positions, at);
     }
 }
 

@@ -11,15 +11,15 @@ pub mod objects;
 pub mod search;
 pub mod write;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::changed::Changed;
 use crate::company::Company;
 use crate::faults::Fault;
-use crate::reply::{Reply, lock, pairs};
+use crate::reply::{Reply, pairs};
 use crate::written::Written;
 use auth::Auth;
 use index::{Index, Kind};
@@ -38,19 +38,11 @@ pub struct Options {
     pub daily: u64,
 }
 
-/// What changed apart from the story, and what was made for many questions.
-#[derive(Default)]
-struct Changed {
-    /// Deals: when they were changed last, in milliseconds.
-    deals: BTreeMap<u32, i64>,
-    turn: u64,
-    kept: Vec<((Kind, i64), Arc<Index>)>,
-}
-
 pub struct Hubspot {
     pub auth: Auth,
     pub limiter: Limiter,
-    changed: Mutex<Changed>,
+    /// Moments in milliseconds.
+    changed: Changed<Kind, Index>,
     /// What clients wrote into deals.
     pub written: Written,
 }
@@ -60,7 +52,7 @@ impl Hubspot {
         Self {
             auth: Auth::default(),
             limiter: Limiter::new(options),
-            changed: Mutex::default(),
+            changed: Changed::default(),
             written: Written::default(),
         }
     }
@@ -121,42 +113,23 @@ impl Hubspot {
     }
 
     fn index(&self, call: &Call, kind: Kind) -> Arc<Index> {
-        let mut changed = lock(&self.changed);
-        if let Some((_, index)) = changed.kept.iter().find(|(key, _)| *key == (kind, call.now)) {
-            return index.clone();
-        }
-        let index = Arc::new(Index::new(call.company, kind, call.now, &changed.deals));
-        if changed.kept.len() >= 4 {
-            changed.kept.remove(0);
-        }
-        changed.kept.push(((kind, call.now), index.clone()));
-        index
+        let make = |deals: &_| Index::new(call.company, kind, call.now, deals);
+        self.changed.list(kind, call.now, 4, make)
     }
 
     /// Forgets what was made for an earlier moment.
     pub fn forget(&self) {
-        lock(&self.changed).kept.clear();
+        self.changed.forget();
     }
 
-    /// Lets some visible deals change at this very moment, as managers do while somebody reads.
+    /// Lets some visible deals change at this very moment.
     pub fn touch(&self, company: &Company, now: i64, rows: usize) {
-        let mut changed = lock(&self.changed);
-        let count = u64::from(company.leads_until(now));
-        for _ in 0..rows {
-            if count > 0 {
-                let pos = changed.turn.wrapping_mul(7_919).wrapping_add(3) % count;
-                changed.turn += 1;
-                changed.deals.insert(pos as u32, now * 1000);
-            }
-        }
-        changed.kept.clear();
+        self.changed.touch(company, now, now * 1000, rows);
     }
 
-    /// Lets the first `count` deals have been changed at one moment, as an import or a workflow does.
+    /// Lets deals have been changed at one moment.
     pub fn change(&self, positions: impl IntoIterator<Item = u32>, at_ms: i64) {
-        let mut changed = lock(&self.changed);
-        changed.deals.extend(positions.into_iter().map(|pos| (pos, at_ms)));
-        changed.kept.clear();
+        self.changed.change(positions, at_ms);
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod fields;
 pub mod requests;
 pub mod rows;
+mod stat;
