@@ -1,10 +1,13 @@
 //! Loads the same rows into a private PostgreSQL by psql's `\copy` and by the sink, in one run, and prints how
 //! they compare: `tools/bench-postgresql.sh`. `ROWS` says how many, 1000000 when it is not set.
-#![allow(clippy::unwrap_used)]
 
 #[path = "../tests/it/postgresql/cluster.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 mod cluster;
+#[path = "../tests/it/nothing.rs"]
+mod nothing;
+
+use std::error::Error;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -14,31 +17,32 @@ use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::json;
-use throughline_core::http::{HttpClient, HttpRequest, HttpResponse};
-use throughline_core::{
-    Context, DynSink, Error, NoteStore, Options, Result, SystemClock, Table, TokenLease, TokenPair,
-    TokenStore, TxnId,
-};
+use throughline_core::{DynSink, Options, SystemClock, Table, TxnId};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const BATCH: usize = 8_192;
 const TIMES: usize = 3;
 const COLUMNS: &str = "id text, date date, ts timestamptz, person_id text, channel_id text, campaign_key text, \
     status text, amount numeric(38,2), amount_minor bigint, currency text, page text, touches bigint";
 
-fn main() {
-    let rows = std::env::var("ROWS").map_or(1_000_000, |rows| rows.parse().unwrap());
+fn main() -> Result<()> {
+    let rows: usize = match std::env::var("ROWS") {
+        Ok(rows) => rows.parse().map_err(|e| format!("ROWS={rows:?} is no number of rows: {e}"))?,
+        Err(_) => 1_000_000,
+    };
     let Some(cluster) = cluster::Cluster::start_with("-c max_wal_size=8GB -c shared_buffers=128MB") else {
-        return;
+        return Ok(());
     };
     let batches: Vec<RecordBatch> =
-        (0..rows).step_by(BATCH).map(|from| batch(from, BATCH.min(rows - from))).collect();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    write_text(file.as_file(), &batches);
-    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        (0..rows).step_by(BATCH).map(|from| batch(from, BATCH.min(rows - from))).collect::<Result<_>>()?;
+    let file = tempfile::NamedTempFile::new()?;
+    write_text(file.as_file(), &batches)
+        .map_err(|e| format!("the rows for psql cannot be written to {}: {e}", file.path().display()))?;
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
 
     let (mut copy, mut after, mut keyed, mut first, mut merge) =
         (f64::MAX, f64::MAX, f64::MAX, f64::MAX, f64::MAX);
@@ -58,19 +62,22 @@ fn main() {
         keyed = keyed.min(begun.elapsed().as_secs_f64());
         cluster.query(&format!("DROP TABLE {table}_keyed; CHECKPOINT"));
 
-        let sink = sink(&cluster, &format!("by_sink_{time}"));
+        let sink = sink(&cluster, &format!("by_sink_{time}"))?;
         let begun = Instant::now();
-        runtime.block_on(publish(&sink, "t1", &batches));
+        runtime.block_on(publish(&sink, "t1", &batches))?;
         first = first.min(begun.elapsed().as_secs_f64());
         cluster.query("CHECKPOINT");
         let begun = Instant::now();
-        runtime.block_on(publish(&sink, "t2", &batches));
+        runtime.block_on(publish(&sink, "t2", &batches))?;
         merge = merge.min(begun.elapsed().as_secs_f64());
         let same = format!("SELECT count(*) FROM (TABLE {table} EXCEPT ALL TABLE by_sink_{time}.deals) AS d");
-        assert_eq!(cluster.value(&same), "0", "the sink's rows are not psql's");
+        let different = cluster.value(&same);
+        if different != "0" {
+            return Err(format!("{different} of psql's rows are not among the sink's").into());
+        }
         cluster.query(&format!("DROP TABLE {table}; DROP SCHEMA by_sink_{time} CASCADE; CHECKPOINT"));
     }
-    let bytes = file.path().metadata().unwrap().len() as f64;
+    let bytes = file.path().metadata()?.len() as f64;
     println!(
         "{rows} rows, {:.0} MB as text, best of {TIMES}, {}",
         bytes / 1e6,
@@ -88,9 +95,10 @@ fn main() {
     ratio("\\copy into the table with its key", keyed);
     ratio("\\copy, then key and statistics", after);
     ratio("\\copy without a key", copy);
+    Ok(())
 }
 
-fn batch(from: usize, rows: usize) -> RecordBatch {
+fn batch(from: usize, rows: usize) -> Result<RecordBatch> {
     let each = || (from..from + rows).map(|i| i as i64);
     let text = |make: &dyn Fn(i64) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(each().map(make)))
@@ -126,8 +134,7 @@ fn batch(from: usize, rows: usize) -> RecordBatch {
             DataType::Decimal128(38, 2),
             Arc::new(
                 Decimal128Array::from_iter_values(each().map(|i| i128::from(i * 31 % 10_000_000)))
-                    .with_precision_and_scale(38, 2)
-                    .unwrap(),
+                    .with_precision_and_scale(38, 2)?,
             ),
         ),
         (
@@ -147,100 +154,56 @@ fn batch(from: usize, rows: usize) -> RecordBatch {
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, kind, _)| Field::new(*name, kind.clone(), true)).collect();
-    RecordBatch::try_new(
-        Arc::new(Schema::new(fields)),
-        columns.into_iter().map(|(_, _, array)| array).collect(),
-    )
-    .unwrap()
+    let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
 /// COPY's text form. No value of ours has a tab, a line end or a backslash.
-fn write_text(file: &std::fs::File, batches: &[RecordBatch]) {
+fn write_text(file: &std::fs::File, batches: &[RecordBatch]) -> Result<()> {
     use arrow::util::display::{ArrayFormatter, FormatOptions};
     let format = FormatOptions::default().with_null("\\N");
     let mut out = std::io::BufWriter::new(file);
     for batch in batches {
-        let columns: Vec<ArrayFormatter> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &format).unwrap()).collect();
+        let columns: Vec<ArrayFormatter> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &format))
+            .collect::<arrow::error::Result<_>>()?;
         for row in 0..batch.num_rows() {
             for (i, column) in columns.iter().enumerate() {
                 let tab = if i > 0 { "\t" } else { "" };
-                write!(out, "{tab}{}", column.value(row)).unwrap();
+                write!(out, "{tab}{}", column.value(row))?;
             }
-            out.write_all(b"\n").unwrap();
+            out.write_all(b"\n")?;
         }
     }
-    out.flush().unwrap();
+    out.flush()?;
+    Ok(())
 }
 
-fn sink(cluster: &cluster::Cluster, schema: &str) -> DynSink {
+fn sink(cluster: &cluster::Cluster, schema: &str) -> Result<DynSink> {
     let value = json!({
         "host": cluster.socket(), "port": cluster.port, "database": "postgres", "user": "postgres", "schema": schema
     });
-    let connector = throughline_sinks::all().into_iter().find(|c| c.name() == "postgresql").unwrap();
-    connector.build(&Options { name: "bench".into(), value, base_dir: "/".into() }).unwrap()
+    let connector = throughline_sinks::all().into_iter().find(|c| c.name() == "postgresql");
+    let connector = connector.ok_or("this build has no sink named postgresql")?;
+    let options = Options { name: "bench".into(), value, base_dir: "/".into() };
+    connector.build(&options).map_err(|errors| format!("the sink's options: {errors:?}").into())
 }
 
-async fn publish(sink: &DynSink, txn: &str, batches: &[RecordBatch]) {
-    let (ctx, txn) = (context(), TxnId(txn.into()));
+async fn publish(sink: &DynSink, txn: &str, batches: &[RecordBatch]) -> Result<()> {
+    let first = batches.first().ok_or("there are no rows: ROWS is 0")?;
+    let ctx = nothing::context("bench", Arc::new(SystemClock));
+    let txn = TxnId(txn.into());
     let table = Table {
         name: "deals".into(),
-        schema: batches[0].schema(),
+        schema: first.schema(),
         key: vec!["id".into()],
         partition_by: None,
         doc: String::new(),
     };
     let rows = futures::stream::iter(batches.to_vec()).map(Ok).boxed();
-    let staged = sink.stage(&ctx, &table, rows, &txn).await.unwrap();
-    sink.commit(&ctx, &txn, &[staged]).await.unwrap();
-}
-
-/// The sink asks for nothing of these.
-struct Nothing;
-
-fn unused<T>() -> Result<T> {
-    Err(Error::bug("unused"))
-}
-
-#[async_trait]
-impl HttpClient for Nothing {
-    async fn send(&self, _: HttpRequest) -> Result<HttpResponse> {
-        unused()
-    }
-    async fn stream(&self, _: HttpRequest) -> Result<HttpResponse> {
-        unused()
-    }
-}
-#[async_trait]
-impl TokenStore for Nothing {
-    async fn load(&self, _: &str) -> Result<Option<TokenPair>> {
-        unused()
-    }
-    async fn lease(&self, _: &str) -> Result<Box<dyn TokenLease>> {
-        unused()
-    }
-}
-#[async_trait]
-impl NoteStore for Nothing {
-    async fn get(&self, _: &str) -> Result<Option<serde_json::Value>> {
-        unused()
-    }
-    async fn put(&self, _: &str, _: Option<serde_json::Value>) -> Result<()> {
-        unused()
-    }
-    async fn list(&self, _: &str) -> Result<Vec<(String, serde_json::Value)>> {
-        unused()
-    }
-}
-
-fn context() -> Context {
-    Context {
-        name: "bench".into(),
-        clock: Arc::new(SystemClock),
-        http: Arc::new(Nothing),
-        tokens: Arc::new(Nothing),
-        notes: Arc::new(Nothing),
-        cancel: Default::default(),
-        scratch: std::env::temp_dir(),
-    }
+    let staged = sink.stage(&ctx, &table, rows, &txn).await?;
+    sink.commit(&ctx, &txn, &[staged]).await?;
+    Ok(())
 }

@@ -1,15 +1,13 @@
 //! The source of the measurement, as a plugin. `pages`: how many it reads; without `work` it sends the same
 //! batch again and again, which shows the bare way.
 
-#![allow(clippy::expect_used)]
-
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
 use throughline_plugin::arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use throughline_plugin::{
-    Event, Host, Manifest, ReadRequest, Reader, Report, Result, Source, Stream, export_source,
+    Error, Event, Host, Manifest, ReadRequest, Reader, Report, Result, Source, Stream, export_source,
 };
 
 include!("rows.rs");
@@ -45,7 +43,7 @@ impl Source for Busy {
     }
     fn read(&self, _: &Host, _: ReadRequest) -> Result<Box<dyn Reader>> {
         let page = page();
-        let made = columns(&page);
+        let made = columns(&page).map_err(Error::data)?;
         Ok(Box::new(Pages { busy: self.clone(), page, made, read: 0 }))
     }
 }
@@ -63,7 +61,7 @@ impl Reader for Pages {
             return Ok(Event::End);
         }
         self.read += 1;
-        let batch = if self.busy.work { columns(&self.page) } else { self.made.clone() };
+        let batch = if self.busy.work { columns(&self.page).map_err(Error::data)? } else { self.made.clone() };
         Ok(Event::Rows(batch.into()))
     }
 }

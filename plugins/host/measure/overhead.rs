@@ -1,8 +1,7 @@
 //! What it costs to be a plugin: one source built in, as a thread plugin and as a process plugin, read in turn
 //! and several times in one run, since machines are noisy. `make bench` runs it; docs/performance.md has figures.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
-
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,21 +14,26 @@ use throughline_core::{Context, FixedClock, Options, ReadEvent, ReadRequest, Red
 use throughline_http::{Client, HttpSettings, Limits};
 use throughline_plugin_host::{PluginSource, Runner};
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 include!("rows.rs");
 
 const ROUNDS: usize = 7;
 
-fn main() {
-    let pages: u64 = std::env::args().nth(1).map_or(200, |n| n.parse().expect("pages"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+fn main() -> Result<()> {
+    let pages: u64 = match std::env::args().nth(1) {
+        Some(pages) => pages.parse().map_err(|e| format!("{pages:?} is no number of pages: {e}"))?,
+        None => 200,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for (work, pages) in [(true, pages), (false, pages * 20)] {
         // The best of several: what is slower was disturbed.
         let mut best = [f64::MAX; 3];
         for _ in 0..ROUNDS {
             for (way, best) in ["built in", "thread", "process"].into_iter().zip(&mut best) {
                 let seconds = match way {
-                    "built in" => built_in(pages, work),
-                    way => runtime.block_on(plugin(way, pages, work)),
+                    "built in" => built_in(pages, work)?,
+                    way => runtime.block_on(plugin(way, pages, work))?,
                 };
                 *best = best.min(seconds);
             }
@@ -45,20 +49,30 @@ fn main() {
             );
         }
     }
+    Ok(())
 }
 
 /// The engine's way with a built-in source: batch after batch, on one thread.
-fn built_in(pages: u64, work: bool) -> f64 {
+fn built_in(pages: u64, work: bool) -> Result<f64> {
     let page = page();
-    let made = columns(&page);
+    let made = columns(&page)?;
     let begun = Instant::now();
     let mut rows = 0;
     for _ in 0..pages {
-        let batch = if work { columns(&page) } else { made.clone() };
+        let batch = if work { columns(&page)? } else { made.clone() };
         rows += consume(&batch);
     }
-    assert_eq!(rows, pages as usize * ROWS);
-    begun.elapsed().as_secs_f64()
+    all_came(rows, pages)?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// A measure of fewer rows is none.
+fn all_came(rows: usize, pages: u64) -> Result<()> {
+    let expected = pages as usize * ROWS;
+    if rows != expected {
+        return Err(format!("{rows} rows came of {expected}").into());
+    }
+    Ok(())
 }
 
 /// Looks at the rows as little as can be: what is measured is how they come.
@@ -66,20 +80,19 @@ fn consume(batch: &RecordBatch) -> usize {
     std::hint::black_box(batch).num_rows()
 }
 
-async fn plugin(isolation: &str, pages: u64, work: bool) -> f64 {
-    let runner = Runner { program: beside("throughline-plugin-runner"), args: Vec::new() };
+async fn plugin(isolation: &str, pages: u64, work: bool) -> Result<f64> {
+    let runner = Runner { program: beside("throughline-plugin-runner")?, args: Vec::new() };
     let library = format!("examples/{}busy{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let connector = PluginSource::of_file(&beside(&library), &runner).expect("the plugin");
+    let connector = PluginSource::of_file(&beside(&library)?, &runner)?;
     let value = json!({ "pages": pages, "work": work, "isolation": isolation });
     let options = Options { name: "busy".into(), value, base_dir: ".".into() };
-    let source = connector.build(&options).unwrap_or_else(|e| panic!("{e:?}"));
+    let source = connector.build(&options).map_err(|errors| format!("the plugin's options: {errors:?}"))?;
     let (client, clock) = Client::open(
         &HttpSettings::default(),
         Arc::new(Limits::default()),
         Arc::new(FixedClock::at_us(0)),
         Redactor::new(),
-    )
-    .expect("a client");
+    )?;
     let ctx = Context {
         name: "busy".into(),
         clock,
@@ -90,22 +103,25 @@ async fn plugin(isolation: &str, pages: u64, work: bool) -> f64 {
         scratch: std::env::temp_dir(),
     };
     let request = ReadRequest { stream: "deals".into(), checkpoint: None, window: None, max_pages: None };
-    let mut events = source.read(&ctx, request).await.expect("a stream");
+    let mut events = source.read(&ctx, request).await?;
     // From the first batch on: starting a process is no part of the way.
-    let Some(Ok(ReadEvent::Batch(first))) = events.next().await else { panic!("no rows") };
+    let first = match events.next().await.transpose()? {
+        Some(ReadEvent::Batch(first)) => first,
+        _ => return Err("the plugin does not begin with rows".into()),
+    };
     let begun = Instant::now();
     let mut rows = consume(&first.rows);
     while let Some(event) = events.next().await {
-        if let ReadEvent::Batch(batch) = event.expect("no error") {
+        if let ReadEvent::Batch(batch) = event? {
             rows += consume(&batch.rows);
         }
     }
-    assert_eq!(rows, pages as usize * ROWS);
-    begun.elapsed().as_secs_f64()
+    all_came(rows, pages)?;
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 /// A file beside this program's folder: the target folder's profile.
-fn beside(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("own path");
-    own.ancestors().nth(2).unwrap_or(Path::new("")).join(name)
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.ancestors().nth(2).unwrap_or(Path::new("")).join(name))
 }

@@ -40,8 +40,8 @@ pub fn page() -> Vec<u8> {
     text.into_bytes()
 }
 
-pub fn columns(page: &[u8]) -> RecordBatch {
-    let deals: Vec<Deal<'_>> = serde_json::from_slice(page).expect("our own page");
+pub fn columns(page: &[u8]) -> std::result::Result<RecordBatch, String> {
+    let deals: Vec<Deal<'_>> = serde_json::from_slice(page).map_err(|e| format!("a page of deals: {e}"))?;
     let ints = |of: fn(&Deal<'_>) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(deals.iter().map(of))) };
     let columns: [(&str, ArrayRef); 8] = [
         ("id", ints(|d| d.id)),
@@ -53,5 +53,5 @@ pub fn columns(page: &[u8]) -> RecordBatch {
         ("responsible", ints(|d| d.responsible)),
         ("phone", Arc::new(StringArray::from_iter(deals.iter().map(|d| d.phone.as_deref())))),
     ];
-    RecordBatch::try_from_iter(columns).expect("columns of one length")
+    RecordBatch::try_from_iter(columns).map_err(|e| format!("the columns of a page: {e}"))
 }

@@ -5,6 +5,7 @@ mod buckets;
 mod csv;
 mod epochs;
 mod folders;
+mod nothing;
 mod options;
 mod parquet;
 mod postgresql;
@@ -19,63 +20,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use throughline_core::http::{HttpClient, HttpRequest, HttpResponse};
 use throughline_core::{
-    BatchStream, ConfigErrors, Context, DynSink, Error, FixedClock, NoteStore, Options, Result,
-    SinkConnector, Table, TokenLease, TokenPair, TokenStore, TxnId,
+    BatchStream, ConfigErrors, Context, DynSink, FixedClock, Options, Result, SinkConnector, Table, TxnId,
 };
 
-/// Sinks of files and tables use no HTTP, tokens or notes.
-struct Nothing;
-
-fn unused<T>() -> Result<T> {
-    Err(Error::bug("a file sink asked for what it has no need of"))
-}
-
-#[async_trait]
-impl HttpClient for Nothing {
-    async fn send(&self, _: HttpRequest) -> Result<HttpResponse> {
-        unused()
-    }
-    async fn stream(&self, _: HttpRequest) -> Result<HttpResponse> {
-        unused()
-    }
-}
-#[async_trait]
-impl TokenStore for Nothing {
-    async fn load(&self, _: &str) -> Result<Option<TokenPair>> {
-        unused()
-    }
-    async fn lease(&self, _: &str) -> Result<Box<dyn TokenLease>> {
-        unused()
-    }
-}
-#[async_trait]
-impl NoteStore for Nothing {
-    async fn get(&self, _: &str) -> Result<Option<Value>> {
-        unused()
-    }
-    async fn put(&self, _: &str, _: Option<Value>) -> Result<()> {
-        unused()
-    }
-    async fn list(&self, _: &str) -> Result<Vec<(String, Value)>> {
-        unused()
-    }
-}
-
 fn context() -> Context {
-    Context {
-        name: "out".into(),
-        clock: Arc::new(FixedClock::at_us(1_758_000_000_000_000)),
-        http: Arc::new(Nothing),
-        tokens: Arc::new(Nothing),
-        notes: Arc::new(Nothing),
-        cancel: Default::default(),
-        scratch: std::env::temp_dir(),
-    }
+    nothing::context("out", Arc::new(FixedClock::at_us(1_758_000_000_000_000)))
 }
 
 fn connector(name: &str) -> Box<dyn SinkConnector> {
