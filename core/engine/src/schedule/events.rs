@@ -1,12 +1,89 @@
-//! The scheduler's events in words and as JSON.
+//! What the scheduler tells, in words and as JSON.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value as Json, json};
 use throughline_core::time::InstantUs;
 
-use super::daemon::{Event, Outcome, Why};
+use super::runner::Outcome;
+use crate::diagnostic::Diagnostics;
+
+/// Something a person may want to know. Names are the pipelines'.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A file was read; `next_us` is its next time, `None` when it has no `[schedule]`.
+    Loaded {
+        path: PathBuf,
+        name: String,
+        next_us: Option<InstantUs>,
+    },
+    /// A file cannot be used. `kept`: the version before it goes on.
+    Broken {
+        path: PathBuf,
+        diagnostics: Diagnostics,
+        kept: bool,
+    },
+    Removed {
+        path: PathBuf,
+        name: String,
+    },
+    Started {
+        name: String,
+        attempt: u32,
+        why: Why,
+    },
+    Finished {
+        name: String,
+        outcome: Outcome,
+        retry_us: Option<InstantUs>,
+        next_us: Option<InstantUs>,
+    },
+    /// A time passed without a run.
+    Skipped {
+        name: String,
+        due_us: InstantUs,
+        why: Why,
+    },
+    /// A run waits for the one before it to end.
+    Queued {
+        name: String,
+    },
+    /// The store could not say when the last run was; missed times are unknown.
+    Unknown {
+        name: String,
+        message: String,
+    },
+    Stopping {
+        running: usize,
+    },
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its time came.
+    Due,
+    /// Its time came while nobody was there.
+    Missed,
+    /// The run before it still ran.
+    Overlap,
+    /// The run before it failed with something that may pass.
+    Retry,
+    /// The run before it failed for good, and the file was edited since.
+    Edited,
+}
+
+pub trait Events: Send + Sync {
+    fn event(&self, at_us: InstantUs, event: Event);
+}
+
+impl<F: Fn(InstantUs, Event) + Send + Sync> Events for F {
+    fn event(&self, at_us: InstantUs, event: Event) {
+        self(at_us, event);
+    }
+}
 
 /// RFC 3339, to the second.
 fn instant(us: InstantUs) -> String {
@@ -22,24 +99,6 @@ impl Why {
             Self::Overlap => "overlap",
             Self::Retry => "retry",
             Self::Edited => "edited",
-        }
-    }
-}
-
-impl Outcome {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Incomplete => "incomplete",
-            Self::Cancelled => "cancelled",
-            Self::Temporary { .. } | Self::Permanent { .. } => "failed",
-        }
-    }
-
-    pub fn message(&self) -> Option<&str> {
-        match self {
-            Self::Temporary { message, .. } | Self::Permanent { message } => Some(message),
-            _ => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod cron;
 pub mod daemon;
 mod events;
+mod runner;
 mod watch;
 
 use std::time::Duration;
