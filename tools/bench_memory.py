@@ -73,6 +73,25 @@ inbox = "inbox/*.jsonl"
 app_secret = { env = "WA" }
 """
 
+TELEGRAM_EXPORT = """
+[[source]]
+name = "old_telegram"
+connector = "telegram_export"
+path = "result.json"
+account = "123456789"
+"""
+
+WHATSAPP_EXPORT = """
+[[source]]
+name = "old_whatsapp"
+connector = "whatsapp_export"
+path = "chats/*.txt"
+operators = ["Студия Роза"]
+account = "79990001122"
+time_zone = "Europe/Moscow"
+phone_region = "RU"
+"""
+
 SQL = """
 [[source]]
 name = "shop"
@@ -171,6 +190,41 @@ def whatsapp(folder):
 
 
 @contextlib.contextmanager
+def telegram_export(folder):
+    """One account's export, in one file: a thousand messages a chat, 330 bytes each."""
+    with open(folder / "result.json", "w") as out:
+        out.write('{"personal_information": {"user_id": 123456789}, "chats": {"about": "", "list": [')
+        for n in range(ROWS):
+            chat, at = 1_000 + n // 1_000, 1_788_000_000 + n
+            if n % 1_000 == 0:
+                out.write((", " if n else "") + json.dumps({"name": "Анна", "type": "personal_chat", "id": chat})[:-1])
+                out.write(', "messages": [')
+            text = f"Здравствуйте! Сколько стоит съёмка? {n}"
+            message = {"id": n, "type": "message", "date": "2026-09-01T13:00:00", "date_unixtime": str(at),
+                       "from": "Анна", "from_id": f"user{chat if n % 2 else 123456789}", "text": text,
+                       "text_entities": [{"type": "plain", "text": text}]}
+            out.write((", " if n % 1_000 else "") + json.dumps(message, ensure_ascii=False))
+            if n % 1_000 == 999 or n == ROWS - 1:
+                out.write("]}")
+        out.write("]}}")
+    yield TELEGRAM_EXPORT, {}
+
+
+@contextlib.contextmanager
+def whatsapp_export(folder):
+    """Chats of ten thousand messages each, a file each."""
+    (folder / "chats").mkdir()
+    for chat in range(0, ROWS, 10_000):
+        with open(folder / "chats" / f"{79_000_000_000 + chat}.txt", "w") as out:
+            for n in range(chat, min(chat + 10_000, ROWS)):
+                minute = n - chat
+                at = f"{13 + minute // 1440}.03.2026, {minute // 60 % 24:02}:{minute % 60:02}"
+                name = "Студия Роза" if n % 2 else "Анна"
+                print(f"{at} - {name}: Здравствуйте! Сколько стоит съёмка? {n}", file=out)
+    yield WHATSAPP_EXPORT, {}
+
+
+@contextlib.contextmanager
 def postgresql(folder):
     with cluster(ORDERS.format(rows=ROWS)) as port:
         yield SQL.format(port=port), {"DB": "reader"}
@@ -188,6 +242,8 @@ CONNECTORS = {
     "bitrix24": crm("bitrix24", lambda line: BITRIX24.format(portal=line["bitrix24"]["portal"])),
     "yandex_metrica": metrica,
     "whatsapp": whatsapp,
+    "telegram_export": telegram_export,
+    "whatsapp_export": whatsapp_export,
     "file_csv": file("csv"),
     "file_jsonl": file("jsonl"),
     "sql_postgresql": postgresql,
