@@ -323,4 +323,21 @@ mod tests {
         let mut part = Part::open(&b"a\tb\n"[..], "part 0", ESCAPED, &[]).unwrap();
         assert!(part.next_batch().unwrap().is_none());
     }
+
+    #[test]
+    fn rows_around_a_batch_come_once() {
+        for count in [0, 1, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1, 2 * BATCH_ROWS] {
+            let text = (0..count).fold("n\n".to_owned(), |all, n| all + &n.to_string() + "\n");
+            let mut part = Part::open(text.as_bytes(), "part 0", ESCAPED, &[]).unwrap();
+            let (mut next, mut batches) = (0, 0);
+            while let Some(batch) = part.next_batch().unwrap() {
+                batches += 1;
+                for row in rows(&batch) {
+                    assert_eq!(row[0].as_deref(), Some(next.to_string().as_str()));
+                    next += 1;
+                }
+            }
+            assert_eq!((next, batches), (count, count.div_ceil(BATCH_ROWS)));
+        }
+    }
 }

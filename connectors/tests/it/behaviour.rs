@@ -36,7 +36,7 @@ fn bounds() -> Bounds {
     Bounds { checkpoints: 6, exchanges: 4, ..Bounds::default() }
 }
 
-fn built_in(connector: &'static dyn SourceConnector, value: Value, now: i64) -> Suite {
+pub fn built_in(connector: &'static dyn SourceConnector, value: Value, now: i64) -> Suite {
     let options = Options { name: "crm".into(), value, base_dir: ".".into() };
     Suite::of_connector(connector, &options, world(now)).bounds(bounds())
 }
@@ -90,6 +90,25 @@ async fn amocrm() {
     assert!(report.text().contains("239 rows from"), "{}", report.text());
 }
 
+/// Every other list of amoCRM, on several pages where there are so many records.
+#[tokio::test]
+async fn amocrm_lists() {
+    let cfg = Config { seed: 7, visits: 400, history: 600, ..Config::default() };
+    let options = company::Options { now: Some(NOW), crm_rps: 0, ..company::Options::default() };
+    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
+    let connector = Box::leak(Box::new(throughline_connectors::amocrm::connector()));
+    let token = secret(company::amocrm::auth::LONG_LIVED);
+    let options = json!({"subdomain": company::amocrm::SUBDOMAIN, "token": token, "base_url": company.url()});
+    let day = 86_400_000_000;
+    let suite = built_in(connector, options.clone(), NOW);
+    let suite = suite.window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
+    let report = suite.streams(["contacts", "events", "deleted_leads"]).run().await;
+    passes(&report, &["rows", "repeatable", "resumable", "incremental", "windows", "cancel_request"]);
+    passes(&report, &["http_errors", "http_rubbish"]);
+    let report = built_in(connector, options, NOW).streams(["users", "pipelines"]).run().await;
+    passes(&report, &["rows", "counts", "repeatable", "cancel", "http_errors", "http_rubbish"]);
+}
+
 #[tokio::test]
 async fn hubspot() {
     let cfg = Config { seed: 7, visits: 400, history: 130, ..Config::default() };
@@ -101,7 +120,8 @@ async fn hubspot() {
     let day = 86_400_000_000;
     let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
     let streams = ["deals", "contacts", "deal_contacts", "open_deal_contacts", "archived_deals", "owners"];
-    let report = suite.streams(streams).run().await;
+    let lists = ["archived_owners", "pipelines", "deal_properties", "contact_properties", "account"];
+    let report = suite.streams(streams.into_iter().chain(lists)).run().await;
     passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
 }
 
@@ -116,85 +136,9 @@ async fn bitrix24() {
     let day = 86_400_000_000;
     let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
     let streams = ["deals", "deal_ids", "deal_stage_history", "leads", "users", "statuses", "activities"];
-    let report = suite.streams(streams).run().await;
+    let more = ["lead_ids", "lead_stage_history", "contacts", "contact_ids", "categories"];
+    let report = suite.streams(streams.into_iter().chain(more)).run().await;
     passes(&report, &["connection", "rows", "repeatable", "cancel", "http_errors", "http_rubbish"]);
-}
-
-#[tokio::test]
-async fn comagic_data() {
-    let cfg = Config { seed: 7, visits: 300, ..Config::default() };
-    let options = company::Options { now: Some(NOW), ..company::Options::default() };
-    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
-    let connector = Box::leak(Box::new(throughline_connectors::comagic_data::connector()));
-    let options = json!({"access_token": secret(company::comagic::TOKEN), "start_on": "2026-07-01", "base_url": company.url()});
-    let day = 86_400_000_000;
-    let suite = built_in(connector, options, NOW).window(NOW * 1_000_000 - 60 * day, NOW * 1_000_000);
-    let report = suite.streams(["chats", "messages", "sessions", "employees"]).run().await;
-    passes(
-        &report,
-        &[
-            "connection",
-            "rows",
-            "repeatable",
-            "counts",
-            "cancel",
-            "cancel_request",
-            "http_errors",
-            "http_rubbish",
-        ],
-    );
-}
-
-#[tokio::test]
-async fn vk() {
-    let cfg = Config { seed: 7, visits: 300, ..Config::default() };
-    let options = company::Options { now: Some(NOW), ..company::Options::default() };
-    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
-    let connector = Box::leak(Box::new(throughline_connectors::vk::VkConnector));
-    let options = json!({"token": secret(company::vk::TOKEN), "group_id": company::vk::GROUP_ID, "base_url": company.url(),
-        "user_token": secret(company::vk::USER_TOKEN), "statistics_from": "2026-05-01"});
-    let suite = built_in(connector, options.clone(), NOW);
-    let report = suite.streams(["messages", "conversations", "users"]).run().await;
-    passes(
-        &report,
-        &["connection", "rows", "counts", "cancel", "cancel_request", "http_errors", "http_rubbish"],
-    );
-    let report = built_in(connector, options, NOW).streams(["statistics"]).run().await;
-    passes(
-        &report,
-        &["rows", "resumable", "incremental", "cancel", "cancel_request", "http_errors", "http_rubbish"],
-    );
-}
-
-#[tokio::test]
-async fn telegram() {
-    let folder = tempfile::tempdir().unwrap();
-    let cfg = Config { seed: 7, visits: 900, ..Config::default() };
-    let kept = company::telegram::Options { kept_s: i64::MAX / 2 };
-    let options = company::Options { now: Some(NOW), telegram: kept, ..company::Options::default() };
-    let company = CompanyServer::new(Company::new(cfg), options).start().await.unwrap();
-    let connector = Box::leak(Box::new(throughline_connectors::telegram::TelegramConnector));
-    let inbox = folder.path().join("*.jsonl").display().to_string();
-    let options = json!({"token": secret(company::telegram::TOKEN), "account": "700000001", "inbox": inbox,
-        "base_url": company.url()});
-    let report = built_in(connector, options, NOW).run().await;
-    passes(
-        &report,
-        &["connection", "rows", "repeatable", "incremental", "cancel_request", "http_errors", "http_rubbish"],
-    );
-}
-
-#[tokio::test]
-async fn telegram_export() {
-    let folder = tempfile::tempdir().unwrap();
-    for (n, sample) in crate::telegram_export::SAMPLES.iter().enumerate() {
-        std::fs::write(folder.path().join(format!("{n}.json")), sample).unwrap();
-    }
-    let connector = Box::leak(Box::new(throughline_connectors::telegram_export::TelegramExportConnector));
-    let path = folder.path().join("*.json").display().to_string();
-    let options = json!({"path": path, "account": "5", "time_zone": "Europe/Moscow"});
-    let report = built_in(connector, options, NOW).run().await;
-    passes(&report, &["options", "connection", "rows", "resumable", "incremental"]);
 }
 
 /// A list of numbers, with everything a request can ask of it.
@@ -343,7 +287,7 @@ async fn yandex_metrica() {
     let options = json!({"counter": cfg.counter_id, "token": token, "start_on": cfg.start.to_string(),
         "base_url": running.url(), "request_days": 3, "poll_after_s": 0, "restate_days": 1});
     let connector = &throughline_connectors::yandex_metrica::YandexMetricaConnector;
-    let report = built_in(connector, options, running.server.now()).streams(["visits"]).run().await;
+    let report = built_in(connector, options, running.server.now()).run().await;
     passes(
         &report,
         &["options", "connection", "events", "rows", "resumable", "incremental", "dry_read", "windows"],
@@ -363,42 +307,6 @@ async fn files() {
     let value = json!({"path": folder.path().join("*.csv"), "into": "deals", "mapping": mapping});
     let report = built_in(&throughline_connectors::file::FileConnector, value, NOW).run().await;
     passes(&report, &["options", "events", "rows", "resumable", "incremental", "dry_read", "cancel"]);
-}
-
-/// Chats that phones exported, and deliveries that a receiver wrote: nothing is asked, files are what there is.
-#[tokio::test]
-async fn chats_in_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let files = crate::whatsapp_export::SAMPLES.iter().enumerate();
-    files.for_each(|(i, text)| std::fs::write(folder.path().join(format!("{i}.txt")), text).unwrap());
-    let connector = &throughline_connectors::whatsapp_export::WhatsappExportConnector;
-    let operators = ["Студия Роза", "Studio Rose", "استوديو الورد"];
-    let exported = json!({"path": folder.path().join("*.txt"), "operators": operators, "account": "55",
-        "time_zone": "Europe/Moscow", "phone_region": "RU"});
-    let report = built_in(connector, exported, NOW).run().await;
-    passes(
-        &report,
-        &["options", "connection", "events", "rows", "resumable", "incremental", "dry_read", "cancel"],
-    );
-
-    let callbacks = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/comagic/samples/callbacks.jsonl"));
-    for (i, line) in callbacks.lines().enumerate() {
-        std::fs::write(folder.path().join(format!("inbox-{i}.jsonl")), format!("{line}\n")).unwrap();
-    }
-    let connector = Box::leak(crate::webhooks::connector("comagic"));
-    let inbox = json!({"inbox": folder.path().join("inbox*")});
-    let report = built_in(connector, inbox, NOW).run().await;
-    // Fewer lines than a batch holds: there is nowhere to stop.
-    passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
-
-    for n in 0..3 {
-        let line = crate::whatsapp::text(&format!("wamid.{n}"), "Добрый день");
-        std::fs::write(folder.path().join(format!("cloud-{n}.jsonl")), line).unwrap();
-    }
-    let connector = &throughline_connectors::whatsapp::WhatsappConnector;
-    let cloud = json!({"inbox": folder.path().join("cloud*")});
-    let report = built_in(connector, cloud, NOW).streams(["messages", "contacts"]).run().await;
-    passes(&report, &["options", "connection", "rows", "repeatable", "incremental", "dry_read", "cancel"]);
 }
 
 /// Reports day by day, their rows on several pages.

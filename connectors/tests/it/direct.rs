@@ -30,7 +30,7 @@ struct Ordered {
 }
 
 /// What Direct knows and how it misbehaves.
-struct Direct {
+pub struct Direct {
     /// Clicks of one keyword by login and day; a click costs 1.23.
     clicks: BTreeMap<(String, String), Vec<u64>>,
     reports: BTreeMap<String, Ordered>,
@@ -50,9 +50,9 @@ struct Direct {
     currency: &'static str,
 }
 
-type Shared = Arc<Mutex<Direct>>;
+pub type Shared = Arc<Mutex<Direct>>;
 
-async fn server(days: &[(&str, &str, &[u64])]) -> (Shared, String) {
+pub async fn server(days: &[(&str, &str, &[u64])]) -> (Shared, String) {
     let direct = Direct {
         clicks: days.iter().map(|(l, d, c)| (((*l).to_owned(), (*d).to_owned()), c.to_vec())).collect(),
         reports: BTreeMap::new(),
@@ -204,12 +204,12 @@ fn options(base: &str, more: Value) -> Value {
     value
 }
 
-fn source(world: &World, base: &str, more: Value) -> DynSource {
+pub fn source(world: &World, base: &str, more: Value) -> DynSource {
     world.build(&YandexDirectConnector, options(base, more))
 }
 
 /// `day account clicks` of all current rows.
-fn clicks(source: &DynSource, landing: &Landing) -> Vec<String> {
+pub fn clicks(source: &DynSource, landing: &Landing) -> Vec<String> {
     let spec = spec(source, "ads");
     let [days, accounts, clicks] = ["Date", "account", "Clicks"].map(|c| landing.column(&spec, c));
     let mut found: Vec<String> = days
@@ -225,7 +225,7 @@ fn clicks(source: &DynSource, landing: &Landing) -> Vec<String> {
 const THREE_DAYS: &[(&str, &str, &[u64])] =
     &[("own", "2026-09-01", &[11, 12]), ("own", "2026-09-02", &[21]), ("own", "2026-09-03", &[31])];
 const ALL: &[&str] = &["01 own 11", "01 own 12", "02 own 21", "03 own 31"];
-const NOW: &str = "2026-09-04T09:00:00Z";
+pub const NOW: &str = "2026-09-04T09:00:00Z";
 
 async fn run(landing: &mut Landing, world: &World, source: &DynSource) {
     landing.run(source, &world.ctx, "ads").await.unwrap();

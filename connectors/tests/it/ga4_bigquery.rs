@@ -26,7 +26,7 @@ fn options(running: &company::Running, more: Value) -> Value {
     value
 }
 
-fn source(world: &World, running: &company::Running, more: Value) -> DynSource {
+pub fn source(world: &World, running: &company::Running, more: Value) -> DynSource {
     world.build(&Ga4BigqueryConnector, options(running, more))
 }
 

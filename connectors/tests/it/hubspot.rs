@@ -60,7 +60,7 @@ fn complete(got: &Got) -> bool {
 #[tokio::test]
 async fn every_record_comes_once_whatever_their_number() {
     // Around batches of 50 and 100 and pages of 200; contacts are half as many.
-    for count in [0, 1, 2, 49, 50, 51, 100, 101, 199, 200, 201, 400, 402] {
+    for count in [0, 1, 2, 49, 50, 51, 99, 100, 101, 198, 199, 200, 201, 398, 400, 402] {
         let company = company(count).await;
         let (world, source) = (World::new(), hubspot(&company.url(), json!({})));
         let deals = read(&world, &source, request("deals", None)).await.ok();
@@ -187,6 +187,9 @@ async fn what_is_left_out_is_noticed() {
     faults(&company, &["leave_out:rows=1,at=1,path=/contacts/search"]);
     let got = read(&world, &source, request("contacts", None)).await.ok();
     assert_eq!((got.counts[0].expected, got.counts[0].read), (150, 149));
+    faults(&company, &["leave_out:rows=1,at=1,path=/deals/search"]);
+    let got = read(&world, &source, request("deal_contacts", None)).await.ok();
+    assert_eq!((got.counts[0].expected, got.counts[0].read), (300, 299));
     // A batch that fails in part is asked for again.
     faults(&company, &["partial:rows=5,every=2,path=/batch/read"]);
     let got = read(&world, &source, request("deals", None)).await.ok();

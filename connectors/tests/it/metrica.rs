@@ -30,13 +30,15 @@ struct LogRequest {
 }
 
 /// What the counter knows and how it misbehaves.
-struct Counter {
+pub struct Counter {
     /// Visit numbers by day.
     visits: BTreeMap<String, BTreeSet<u64>>,
     requests: Vec<LogRequest>,
     calls: Vec<String>,
     polls: u32,
-    rows_per_part: usize,
+    pub rows_per_part: usize,
+    /// Logs of no row are a part with a header.
+    pub header_alone: bool,
     max_days: i64,
     /// Answers in place of the right one, to calls whose `METHOD path` contains the text: status, body, how
     /// often, and whether the call has its effect all the same.
@@ -49,15 +51,16 @@ struct Counter {
     lost_field: Option<&'static str>,
 }
 
-type Shared = Arc<Mutex<Counter>>;
+pub type Shared = Arc<Mutex<Counter>>;
 
-async fn server(days: &[(&str, &[u64])]) -> (Shared, String) {
+pub async fn server(days: &[(&str, &[u64])]) -> (Shared, String) {
     let counter = Counter {
         visits: days.iter().map(|(d, v)| ((*d).to_owned(), v.iter().copied().collect())).collect(),
         requests: Vec::new(),
         calls: Vec::new(),
         polls: 1,
         rows_per_part: 2,
+        header_alone: false,
         max_days: 365,
         faults: Vec::new(),
         short_parts: 0,
@@ -201,12 +204,18 @@ impl Counter {
         if self.bad_row {
             rows.push("only\ttwo\n".into());
         }
+        if rows.is_empty() && self.header_alone {
+            return vec![header];
+        }
         // Each part is a whole file with its own header.
         rows.chunks(self.rows_per_part).map(|rows| header.clone() + &rows.concat()).collect()
     }
 
-    fn count(&self, what: &str) -> usize {
+    pub fn count(&self, what: &str) -> usize {
         self.calls.iter().filter(|c| c.contains(what)).count()
+    }
+    pub fn requests(&self) -> usize {
+        self.requests.len()
     }
     fn statuses(&self) -> Vec<&str> {
         self.requests.iter().map(|r| r.status).collect()
@@ -246,11 +255,11 @@ fn options(base: &str) -> Value {
     json!({"counter": 2215573, "token": {"$secret": TOKEN}, "start_on": "2026-09-01", "base_url": base})
 }
 
-fn source(world: &World, base: &str) -> DynSource {
+pub fn source(world: &World, base: &str) -> DynSource {
     world.build(&YandexMetricaConnector, options(base))
 }
 
-fn visits(source: &DynSource, landing: &Landing) -> Vec<String> {
+pub fn visits(source: &DynSource, landing: &Landing) -> Vec<String> {
     let spec = spec(source, "visits");
     let ids = landing.column(&spec, "ym:s:visitID").into_iter().map(|v| v[16..].to_owned());
     let mut found: Vec<String> =
@@ -262,7 +271,7 @@ fn visits(source: &DynSource, landing: &Landing) -> Vec<String> {
 const THREE_DAYS: &[(&str, &[u64])] =
     &[("2026-09-01", &[101, 102, 103]), ("2026-09-02", &[201]), ("2026-09-03", &[301, 302])];
 const ALL: &[&str] = &["01 101", "01 102", "01 103", "02 201", "03 301", "03 302"];
-const NOW: &str = "2026-09-04T09:00:00Z";
+pub const NOW: &str = "2026-09-04T09:00:00Z";
 
 #[tokio::test]
 async fn whole_days_are_read_and_what_was_prepared_is_cleaned() {

@@ -135,7 +135,7 @@ async fn overlapping_exports_count_each_message_once() {
     let left: BTreeSet<String> = keys(&source, &landing).into_iter().collect();
     assert_eq!(left.len(), 16_390 - 4000);
     assert!(landing.notices.iter().any(|n| n.code == "file_gone"));
-    for count in [0, 1] {
+    for count in [0, 1, 8192] {
         let world = World::at(NOW);
         world.write("a.json", export(0, count));
         let source = exports(&world, json!({}));

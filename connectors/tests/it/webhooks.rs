@@ -12,7 +12,7 @@ use super::support::{World, map, read_all, readme_options, shared, spec};
 const NOW: &str = "2026-09-10T09:00:00Z";
 const AT: &str = "2026-09-01T10:00:00Z";
 const AT_MS: i64 = 1_788_256_800_000;
-const VENDORS: [&str; 12] = [
+pub const VENDORS: [&str; 12] = [
     "viber",
     "vk",
     "telegram",
@@ -35,7 +35,7 @@ pub fn token() -> String {
     VisitToken::from_number(123_456_789_012).unwrap().to_string()
 }
 
-fn options(name: &str) -> Value {
+pub fn options(name: &str) -> Value {
     let mut options = json!({"inbox": "inbox*"});
     if !["vk", "facebook", "instagram", "wazzup", "site", "comagic"].contains(&name) {
         options["account"] = "shop".into();
