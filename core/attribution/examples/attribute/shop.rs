@@ -19,6 +19,8 @@ use crate::Done;
 pub const BEGIN_US: i64 = 1_782_864_000_000_000;
 const DAYS: i64 = 90;
 pub const DAY_US: i64 = 86_400_000_000;
+/// What comes later has not happened: the last days are as busy as those before, and some journeys go on.
+const END_US: i64 = BEGIN_US + DAYS * DAY_US;
 const HOUR_US: i64 = 3_600_000_000;
 
 struct Random(ChaCha8Rng);
@@ -69,14 +71,20 @@ pub fn generate(folder: &Path, visits: u64) -> Done {
         browser += 1;
         let journey = random.power_law(2.3, 60).min(visits - all.len() as u64).max(1);
         let mut ts_us = BEGIN_US + random.below((DAYS * DAY_US) as u64) as i64;
-        for n in 0..journey {
+        let mut seen = 0;
+        while seen < journey && ts_us < END_US {
             // One in ten goes on with another device.
-            if n > 0 && random.below(10) == 0 {
+            if seen > 0 && random.below(10) == 0 {
                 browser += 1;
             }
             let (campaign, keyword) = campaign(&mut random);
             all.push(Visit { ts_us, browser, campaign, keyword, number: all.len() as u32 });
             ts_us += HOUR_US + random.below((4 * DAY_US) as u64) as i64;
+            seen += 1;
+        }
+        if seen < journey {
+            // Has not written yet.
+            continue;
         }
         let last = all[all.len() - 1];
         chats.push(Chat {
@@ -91,6 +99,9 @@ pub fn generate(folder: &Path, visits: u64) -> Done {
         let journey = random.power_law(2.3, 60).min(visits - all.len() as u64);
         let mut ts_us = BEGIN_US + random.below((DAYS * DAY_US) as u64) as i64;
         for _ in 0..journey {
+            if ts_us >= END_US {
+                break;
+            }
             let (campaign, keyword) = campaign(&mut random);
             all.push(Visit { ts_us, browser, campaign, keyword, number: all.len() as u32 });
             ts_us += HOUR_US + random.below((4 * DAY_US) as u64) as i64;

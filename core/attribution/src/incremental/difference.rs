@@ -1,18 +1,15 @@
 //! Records that are new, gone or changed between two versions of a canonical table.
 
-use std::hash::Hasher;
 use std::io::Read;
 use std::path::Path;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, SortField};
-use futures::TryStreamExt;
-use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet};
 use throughline_core::{Error, Result};
-use throughline_sql::TableRef;
+use throughline_sql::{TableRef, row_hashes, wide_row_hashes};
 
+use super::compared::Side;
 use crate::runner::Runner;
 
 /// Rows in one version and not in the other.
@@ -28,93 +25,40 @@ impl Difference {
     }
 }
 
-/// More rows than these are compared in no less time than computing everything anew takes.
-const MOST_ROWS: usize = 1 << 24;
+/// Where more rows than these may differ, computing everything anew takes no longer.
+const MOST_ROWS: usize = 1 << 22;
 
-/// What differs; `None` when too much of it would have to be looked at.
-pub(super) async fn within(runner: &Runner<'_>, versions: &Versions) -> Result<Option<Difference>> {
+/// What differs; `None` when too much does.
+pub(super) async fn within(runner: &mut Runner<'_>, versions: &Versions) -> Result<Option<Difference>> {
     let Versions { before, now, .. } = versions;
     let mut found = Difference::default();
     if is_empty(before) && is_empty(now) {
         return Ok(Some(found));
     }
+    let folder = runner.folder("compared");
+    let (was, is) = Side::both(runner, [before, now], &folder).await?;
     // How often a row is there now, less how often it was there before.
     let mut balance: FxHashMap<u128, i64> = FxHashMap::default();
-    for (table, sign) in [(before, -1), (now, 1)] {
-        runner.bind("i_compared", table).await?;
-        let mut hashes = RowHashes::default();
-        let mut rows = runner.read("SELECT * FROM i_compared").await?;
-        while let Some(batch) = rows.try_next().await? {
-            for hash in hashes.of(&batch)? {
-                *balance.entry(hash).or_default() += sign;
-            }
-            if balance.len() > MOST_ROWS {
-                return Ok(None);
-            }
-        }
+    for (side, other, sign) in [(&was, &is, -1), (&is, &was, 1)] {
+        side.each_unlike(other, |row| {
+            *balance.entry(row).or_default() += sign;
+            balance.len() <= MOST_ROWS
+        })?;
     }
-    balance.retain(|_, n| *n != 0);
-    if balance.is_empty() {
-        return Ok(Some(found));
+    if balance.len() > MOST_ROWS {
+        return Ok(None);
     }
-    for (table, into) in [(before, &mut found.gone), (now, &mut found.new)] {
-        runner.bind("i_compared", table).await?;
-        let mut hashes = RowHashes::default();
-        let mut rows = runner.read("SELECT * FROM i_compared").await?;
-        while let Some(batch) = rows.try_next().await? {
-            let differs: BooleanArray =
-                hashes.of(&batch)?.into_iter().map(|hash| Some(balance.contains_key(&hash))).collect();
-            if differs.true_count() > 0 {
-                into.push(filter_record_batch(&batch, &differs)?);
-            }
-        }
+    let differing: FxHashSet<u128> =
+        balance.into_iter().filter(|(_, n)| *n != 0).map(|(row, _)| row).collect();
+    if !differing.is_empty() {
+        found.gone = was.rows(runner, &differing).await?;
+        found.new = is.rows(runner, &differing).await?;
     }
+    std::fs::remove_dir_all(&folder).map_err(|e| Error::io("remove", folder.display(), e))?;
     Ok(Some(found))
 }
 
-/// Hashes of whole rows, wide enough that no two rows share one by chance.
-#[derive(Default)]
-pub(super) struct RowHashes {
-    converter: Option<RowConverter>,
-}
-
-impl RowHashes {
-    pub fn of(&mut self, batch: &RecordBatch) -> Result<Vec<u128>> {
-        let mut all = Vec::with_capacity(batch.num_rows());
-        self.each(batch, |bytes| all.push(wide_hash(bytes)))?;
-        Ok(all)
-    }
-
-    /// The rows of `batch` that are among `wanted`: their numbers and what is kept of them there.
-    pub fn among<T: Copy>(&mut self, batch: &RecordBatch, wanted: &Wanted<T>) -> Result<Vec<(usize, T)>> {
-        let mut found = Vec::new();
-        let mut row = 0;
-        self.each(batch, |bytes| {
-            if wanted.short.contains(&short_hash(bytes))
-                && let Some(kept) = wanted.long.get(&wide_hash(bytes))
-            {
-                found.push((row, *kept));
-            }
-            row += 1;
-        })?;
-        Ok(found)
-    }
-
-    /// Every row as bytes that are equal when the row is.
-    fn each(&mut self, batch: &RecordBatch, mut see: impl FnMut(&[u8])) -> Result<()> {
-        if self.converter.is_none() {
-            let fields =
-                batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-            self.converter = Some(RowConverter::new(fields)?);
-        }
-        let Some(converter) = &mut self.converter else { return Err(Error::bug("no converter")) };
-        let rows = converter.convert_columns(batch.columns())?;
-        rows.iter().for_each(|row| see(row.data()));
-        Ok(())
-    }
-}
-
-/// Rows to be found again by their hashes, each with something of its own.
+/// Rows to be found again by their values, each with something of its own.
 pub(super) struct Wanted<T> {
     /// Quick to compute: tells most of what is not wanted.
     short: FxHashSet<u64>,
@@ -128,35 +72,27 @@ impl<T> Default for Wanted<T> {
 }
 
 impl<T: Copy> Wanted<T> {
-    pub fn add(&mut self, batch: &RecordBatch, mut of_row: impl FnMut(usize) -> T) -> Result<()> {
-        let mut row = 0;
-        RowHashes::default().each(batch, |bytes| {
-            self.short.insert(short_hash(bytes));
-            self.long.insert(wide_hash(bytes), of_row(row));
-            row += 1;
-        })
+    pub fn add(&mut self, batch: &RecordBatch, of_row: impl Fn(usize) -> T) -> Result<()> {
+        self.short.extend(row_hashes(batch.columns())?);
+        let long = wide_row_hashes(batch.columns())?;
+        self.long.extend(long.into_iter().enumerate().map(|(row, hash)| (hash, of_row(row))));
+        Ok(())
     }
 
     pub fn len(&self) -> usize {
         self.long.len()
     }
-}
 
-fn short_hash(bytes: &[u8]) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(bytes);
-    hasher.finish()
-}
-
-fn wide_hash(bytes: &[u8]) -> u128 {
-    // SipHash twice over, the second time behind another beginning.
-    let half = |salt: u8| {
-        let mut hasher = std::hash::DefaultHasher::new();
-        hasher.write_u8(salt);
-        hasher.write(bytes);
-        hasher.finish()
-    };
-    u128::from(half(1)) << 64 | u128::from(half(2))
+    /// Which rows of `batch` are wanted, and what is kept of them here.
+    pub fn among(&self, batch: &RecordBatch) -> Result<Vec<(usize, T)>> {
+        let short = row_hashes(batch.columns())?;
+        let likely: Vec<usize> = (0..short.len()).filter(|row| self.short.contains(&short[*row])).collect();
+        if likely.is_empty() {
+            return Ok(Vec::new());
+        }
+        let long = wide_row_hashes(batch.columns())?;
+        Ok(likely.into_iter().filter_map(|row| Some((row, *self.long.get(&long[row])?))).collect())
+    }
 }
 
 pub(super) fn is_empty(table: &TableRef) -> bool {

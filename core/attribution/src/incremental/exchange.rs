@@ -6,7 +6,9 @@ use futures::TryStreamExt;
 use rustc_hash::FxHashSet;
 use throughline_core::{Error, Result};
 
-use super::difference::{RowHashes, Wanted};
+use throughline_sql::wide_row_hashes;
+
+use super::difference::Wanted;
 use crate::runner::Runner;
 use crate::tables::OutputSpec;
 
@@ -54,7 +56,7 @@ impl Exchange {
         places.add(&gone.project(&keys)?, |row| row as u32)?;
         let mut own = Wanted::default();
         own.add(&new.project(&keys)?, |_| ())?;
-        let pairs = RowHashes::default().among(&new.project(&keys)?, &places)?;
+        let pairs = places.among(&new.project(&keys)?)?;
         let mut fates = vec![Fate::Goes; gone.num_rows()];
         let mut differs = vec![None; new.num_rows()];
         let changes = changes(gone, &new, &pairs)?;
@@ -101,10 +103,10 @@ pub(super) fn key_columns(spec: &OutputSpec) -> Vec<usize> {
 }
 
 async fn hashes(runner: &Runner<'_>, select: &str) -> Result<FxHashSet<u128>> {
-    let (mut all, mut hashes) = (FxHashSet::default(), RowHashes::default());
+    let mut all = FxHashSet::default();
     let mut rows = runner.read(select).await?;
     while let Some(batch) = rows.try_next().await? {
-        all.extend(hashes.of(&batch)?);
+        all.extend(wide_row_hashes(batch.columns())?);
     }
     Ok(all)
 }
@@ -115,10 +117,10 @@ async fn without(
     select: &str,
     others: &FxHashSet<u128>,
 ) -> Result<(RecordBatch, FxHashSet<u128>)> {
-    let (mut kept, mut all, mut hashes) = (Vec::new(), FxHashSet::default(), RowHashes::default());
+    let (mut kept, mut all) = (Vec::new(), FxHashSet::default());
     let mut rows = runner.read(select).await?;
     while let Some(batch) = rows.try_next().await? {
-        let own = hashes.of(&batch)?;
+        let own = wide_row_hashes(batch.columns())?;
         let differs: BooleanArray = own.iter().map(|hash| Some(!others.contains(hash))).collect();
         all.extend(own);
         if differs.true_count() > 0 {
@@ -134,11 +136,8 @@ fn changes(gone: &RecordBatch, new: &RecordBatch, pairs: &[(usize, u32)]) -> Res
     let of_gone = UInt32Array::from_iter_values(pairs.iter().map(|p| p.1));
     let mut changed = vec![0; pairs.len()];
     for n in 0..new.num_columns() {
-        let mut hashes = RowHashes::default();
-        let mut side = |batch: &RecordBatch, rows: &UInt32Array| -> Result<Vec<u128>> {
-            let column = batch.project(&[n])?;
-            let taken = take(column.column(0), rows, None)?;
-            hashes.of(&RecordBatch::try_new(column.schema(), vec![taken])?)
+        let side = |batch: &RecordBatch, rows: &UInt32Array| -> Result<Vec<u128>> {
+            wide_row_hashes(&[take(batch.column(n), rows, None)?])
         };
         let (old, now) = (side(gone, &of_gone)?, side(new, &of_new)?);
         for (row, (old, now)) in old.into_iter().zip(now).enumerate() {

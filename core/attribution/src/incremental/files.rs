@@ -8,6 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use throughline_core::{Error, ErrorKind, Result};
+use throughline_sql::TableRef;
 
 /// Rows of a batch, the same for every pass over a file: masks of one are laid over another.
 const ROWS: usize = 8192;
@@ -20,6 +21,14 @@ pub(super) fn hold(files: &[PathBuf], schema: &SchemaRef) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The files of a table that can be read as they are.
+pub(super) fn readable(table: &TableRef) -> Result<Option<&[PathBuf]>> {
+    Ok(match table {
+        TableRef::Parquet { files, schema } if hold(files, schema)? => Some(files),
+        _ => None,
+    })
 }
 
 fn same_types(found: &Schema, wanted: &Schema) -> bool {
@@ -49,7 +58,7 @@ pub(super) fn all(file: &Path) -> Result<Batches> {
     Batches::of(file, builder(file)?)
 }
 
-/// All columns, of the rows that `keep` says, one mask for each batch of [`columns`].
+/// All columns, of the rows that `keep` says: masks that together are as long as the file.
 pub(super) fn rows(file: &Path, keep: &[BooleanArray]) -> Result<Batches> {
     Batches::of(file, builder(file)?.with_row_selection(RowSelection::from_filters(keep)))
 }

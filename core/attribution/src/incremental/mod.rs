@@ -13,6 +13,7 @@
 //! What is not decided within a group is compared first, and when it differs, or when models learn from all
 //! journeys, everything is computed anew: [`Scope::All`] says why.
 
+mod compared;
 mod difference;
 mod exchange;
 mod files;

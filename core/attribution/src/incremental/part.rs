@@ -1,7 +1,6 @@
 //! The records of the touched groups, as they were and as they are.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -57,7 +56,7 @@ impl Part {
                     }
                     Ok(())
                 };
-                match readable(part)? {
+                match files::readable(part)? {
                     Some(files) => {
                         for file in files {
                             for batch in files::columns(file, columns)? {
@@ -147,14 +146,6 @@ async fn open(runner: &Runner<'_>, table: &TableRef, columns: &str) -> Result<th
     runner.read(&format!("SELECT {columns} FROM i_records")).await
 }
 
-/// The files of a table that can be read as they are.
-fn readable(table: &TableRef) -> Result<Option<&[PathBuf]>> {
-    Ok(match table {
-        TableRef::Parquet { files, schema } if files::hold(files, schema)? => Some(files),
-        _ => None,
-    })
-}
-
 /// The records of touched groups, and how many they are.
 async fn picked(
     runner: &mut Runner<'_>,
@@ -178,7 +169,7 @@ async fn picked(
             })
             .collect())
     };
-    if let Some(files) = readable(from)? {
+    if let Some(files) = files::readable(from)? {
         for file in files {
             let mut keep = Vec::new();
             for batch in files::columns(file, columns)? {

@@ -20,7 +20,6 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use throughline_core::{Error, ErrorKind, Result};
 
-use super::difference::RowHashes;
 use super::exchange::{Exchange, Fate};
 use super::files;
 
@@ -41,11 +40,10 @@ impl Patch {
         if exchange.fates.len() == 0 {
             return Ok(patch);
         }
-        let mut hashes = RowHashes::default();
         let (mut group, mut before, mut row) = (0, 0, 0);
         for batch in files::columns(file, key)? {
             let batch = batch?;
-            for (at, fate) in hashes.among(&batch, &exchange.fates)? {
+            for (at, fate) in exchange.fates.among(&batch)? {
                 while row + at - before >= sizes[group] {
                     before += sizes[group];
                     group += 1;

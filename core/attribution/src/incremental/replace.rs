@@ -9,7 +9,6 @@ use arrow::datatypes::SchemaRef;
 use throughline_core::{Error, Result};
 use throughline_sql::{TableRef, Written};
 
-use super::difference::RowHashes;
 use super::exchange::{Exchange, Fate};
 use super::files;
 use super::patch::Patch;
@@ -89,12 +88,11 @@ pub(super) fn write(
 
 /// Copies the rows of a file that stay as they are.
 fn stays(file: &Path, spec: &OutputSpec, exchange: &Exchange, table: &mut HostTable) -> Result<()> {
-    let mut hashes = RowHashes::default();
     let keys = super::exchange::key_columns(spec);
     for batch in files::all(file)? {
         let batch = batch?;
         let mut stays = vec![true; batch.num_rows()];
-        for (row, _) in hashes.among(&batch.project(&keys)?, &exchange.fates)? {
+        for (row, _) in exchange.fates.among(&batch.project(&keys)?)? {
             stays[row] = false;
         }
         table.write(filter_record_batch(&batch, &stays.into())?.columns().to_vec())?;

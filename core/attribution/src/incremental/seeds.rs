@@ -75,7 +75,7 @@ async fn ties_by_name(runner: &Runner<'_>) -> Result<Option<String>> {
 
 /// A rate that changed changes money everywhere; one that is new, what had none.
 async fn rates(
-    runner: &Runner<'_>,
+    runner: &mut Runner<'_>,
     before: &Before,
     now: &BTreeMap<&'static str, TableRef>,
 ) -> Result<Option<String>> {

@@ -12,10 +12,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
-use throughline_sql::TableRef;
+use throughline_sql::{HELD_BYTES, LocalEngine, LocalOptions, TableRef};
 
+use super::difference::{Versions, within};
 use super::exchange::Exchange;
 use super::replace;
+use crate::runner::Runner;
 use crate::tables::{Kind, OutputColumn, OutputSpec};
 
 const fn column(name: &'static str, kind: Kind) -> OutputColumn {
@@ -152,6 +154,80 @@ proptest! {
             let table = TableRef::Parquet { files, schema: SPEC.schema(2) };
             let of_first = Exchange::of(&SPEC, &batch(&all[..1]), batch(&[])).unwrap();
             prop_assert!(replace::write(&folder.path().join("double"), &SPEC, SPEC.schema(2), &table, &of_first).unwrap().is_none());
+        }
+    }
+}
+
+/// Rows that one side holds more often or less often than the other.
+fn unlike(rows: &[(&(String, i64), &Row)], others: &[(&(String, i64), &Row)]) -> Vec<((String, i64), Row)> {
+    let times = |row, of: &[_]| of.iter().filter(|other| **other == row).count();
+    let mut found: Vec<_> = rows
+        .iter()
+        .filter(|row| times(**row, rows) != times(**row, others))
+        .map(|(key, row)| ((*key).clone(), (*row).clone()))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What rows batches hold; keys may repeat.
+fn shown(folder: &Path, batches: &[RecordBatch]) -> Vec<((String, i64), Row)> {
+    let mut all = Vec::new();
+    for batch in batches {
+        for n in 0..batch.num_rows() {
+            let path = folder.join("one.parquet");
+            let file = std::fs::File::create(&path).unwrap();
+            let mut writer = ArrowWriter::try_new(file, SPEC.schema(2), None).unwrap();
+            let row = RecordBatch::try_new(SPEC.schema(2), batch.slice(n, 1).columns().to_vec()).unwrap();
+            writer.write(&row).unwrap();
+            writer.close().unwrap();
+            all.extend(read(&[path]));
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn what_differs_is_found_however_the_rows_lie(was in rows(), now in rows(), cuts in (1..9_usize, 1..9_usize), twice in any::<bool>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut old: Vec<_> = was.iter().collect();
+        // Half of what was stays, in another order.
+        let mut new: Vec<_> = was.iter().skip(was.len() / 2).chain(now.iter()).rev().collect();
+        if twice {
+            old.extend(was.iter().take(2));
+            new.extend(now.iter().take(2));
+        }
+        let table = |name: &str, rows: &[(&(String, i64), &Row)], cut: usize| {
+            let mut files = Vec::new();
+            for (n, part) in rows.chunks(cut).enumerate() {
+                let path = folder.path().join(format!("{name}-{n}.parquet"));
+                write(&path, part);
+                files.push(path);
+            }
+            TableRef::Parquet { files, schema: SPEC.schema(2) }
+        };
+        let in_files = (table("old", &old, cuts.0), table("new", &new, cuts.1));
+        let held = |rows| TableRef::Rows { schema: SPEC.schema(2), batches: vec![batch(rows)] };
+        let engine = LocalEngine::new(LocalOptions {
+            memory_bytes: 64 << 20,
+            spill_dir: folder.path().join("spill"),
+            threads: 2,
+            held_bytes: HELD_BYTES,
+        })
+        .unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for (n, (old_table, new_table)) in [in_files, (held(&old), held(&new))].iter().enumerate() {
+            let mut runner = Runner::new(&engine, folder.path().join(n.to_string()), None);
+            let found = runtime.block_on(within(&mut runner, &Versions::of(old_table, new_table).unwrap()));
+            let found = found.unwrap().unwrap();
+            prop_assert_eq!(shown(folder.path(), &found.gone), unlike(&old, &new));
+            prop_assert_eq!(shown(folder.path(), &found.new), unlike(&new, &old));
         }
     }
 }
