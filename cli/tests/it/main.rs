@@ -27,6 +27,7 @@ mod ga4;
 mod history;
 mod hubspot;
 mod link;
+mod links;
 mod paths;
 mod plugins;
 mod postgresql;
