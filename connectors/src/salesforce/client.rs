@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use tokio::io::AsyncWriteExt;
 use super::access::{Access, Session};
 use super::answer::{Description, Failure, Job, Limits, Page, strange};
 use super::config::Settings;
+use super::usage::{QUOTA_PAUSE, Usage};
 
 const PARALLEL: u32 = 4;
 /// 2,000 records with all their fields.
@@ -27,8 +27,6 @@ const MAX_BYTES: u64 = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(180);
 /// Of results, for each piece that arrives.
 const PIECE_MAX_BYTES: u64 = 8 << 30;
-/// Requests of the last 24 hours count: they come back bit by bit.
-const QUOTA_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Marks an error that a fresh access token may mend.
 const REFUSED: (&str, &str) = ("access token", "refused");
@@ -38,13 +36,6 @@ const CODE: &str = "code";
 /// Salesforce's code of an error, e.g. `QUERY_TIMEOUT`.
 pub(crate) fn code(error: &Error) -> &str {
     error.context().iter().find(|(name, _)| *name == CODE).map_or("", |(_, code)| code.as_str())
-}
-
-/// What the org has used of its requests, from the latest answer: used and most, 0 while unknown.
-#[derive(Debug, Default)]
-pub(crate) struct Usage {
-    used: AtomicU64,
-    most: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -66,8 +57,7 @@ pub(crate) struct Piece {
 }
 
 impl Client {
-    pub fn new(ctx: &Context, access: &Arc<Access>, settings: &Arc<Settings>) -> Self {
-        let usage = Arc::default();
+    pub fn new(ctx: &Context, access: &Arc<Access>, settings: &Arc<Settings>, usage: Arc<Usage>) -> Self {
         Self { ctx: ctx.clone(), access: access.clone(), settings: settings.clone(), usage }
     }
 
@@ -193,7 +183,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: HttpRequest, streamed: bool) -> Result<HttpResponse> {
-        self.within_limits()?;
+        self.usage.within(&self.settings)?;
         let session = self.access.session(&self.ctx, None).await?;
         let answer = match self.once(&request, &session, streamed).await {
             Err(error) if error.context().iter().any(|(name, value)| (*name, value.as_str()) == REFUSED) => {
@@ -202,10 +192,7 @@ impl Client {
             }
             answer => answer?,
         };
-        if let Some((used, most)) = answer.head.header("sforce-limit-info").and_then(api_usage) {
-            self.usage.used.store(used, Ordering::Relaxed);
-            self.usage.most.store(most, Ordering::Relaxed);
-        }
+        self.usage.told(answer.head.header("sforce-limit-info"));
         Ok(answer)
     }
 
@@ -213,38 +200,16 @@ impl Client {
         let mut request =
             request.clone().header("authorization", format!("Bearer {}", session.token.expose()));
         request.url = format!("{}{}", session.instance, request.url);
+        self.usage.sending();
         match streamed {
             true => self.ctx.http.stream(request).await,
             false => self.ctx.http.send(request).await,
         }
     }
-
-    /// Leaves the org's other programs what they need.
-    fn within_limits(&self) -> Result<()> {
-        let (used, most) = (self.usage.used.load(Ordering::Relaxed), self.usage.most.load(Ordering::Relaxed));
-        let percent = self.settings.most_daily_percent;
-        if most == 0 || used.saturating_mul(100) < most.saturating_mul(percent.into()) {
-            return Ok(());
-        }
-        let message = format!(
-            "the org has used {used} of its {most} API requests in 24 hours, and {percent} % is where this source stops"
-        );
-        Err(Error::new(ErrorKind::RateLimited, message)
-            .hint("what was read is safe, a later run goes on behind it; see Setup, Company Information for who asks, or raise most_daily_percent")
-            .temporary(Some(QUOTA_PAUSE)))
-    }
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes, what: &str) -> Result<T> {
     serde_json::from_slice(body).map_err(|e| strange(what, &e))
-}
-
-/// Used and most, from `api-usage=18/15000` with possibly more behind it.
-fn api_usage(header: &str) -> Option<(u64, u64)> {
-    let usage = header.split([';', ',']).find_map(|part| part.trim().strip_prefix("api-usage="))?;
-    let (used, rest) = usage.split_once('/')?;
-    let most: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    Some((used.trim().parse().ok()?, most.parse().ok()?))
 }
 
 fn judge(head: &HttpResponseHead, body: &[u8]) -> Verdict {
@@ -292,14 +257,6 @@ fn judge(head: &HttpResponseHead, body: &[u8]) -> Verdict {
 #[allow(clippy::panic)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn usage_is_read() {
-        assert_eq!(api_usage("api-usage=18/15000"), Some((18, 15_000)));
-        let with_app = "api-usage=25/5000; per-app-api-usage=17/250(appName=sample)";
-        assert_eq!(api_usage(with_app), Some((25, 5_000)));
-        assert_eq!(api_usage("per-app-api-usage=17/250(appName=x)"), None);
-    }
 
     #[test]
     fn errors_mean_what_they_say() {

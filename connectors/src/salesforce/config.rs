@@ -1,7 +1,6 @@
 //! Options of a `salesforce` source.
 
 use chrono::NaiveDate;
-use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use throughline_core::connector::{option_error, parse_options};
@@ -10,6 +9,7 @@ use throughline_core::{ConfigErrors, Options, PointerAt, Secret};
 use super::access::Grant;
 use super::id;
 use super::objects::{MARKS, Object, built_in};
+use crate::checks;
 use crate::jwt::SigningKey;
 
 /// What a user writes.
@@ -94,6 +94,10 @@ pub struct Config {
     #[serde(default = "eighty")]
     #[schemars(range(min = 1, max = 100))]
     pub most_daily_percent: u32,
+    /// Percent of the org's daily API requests that one run of this source sends at most. Default 25.
+    #[serde(default = "twenty_five")]
+    #[schemars(range(min = 1, max = 100))]
+    pub most_run_percent: u32,
 }
 
 fn login() -> String {
@@ -138,6 +142,9 @@ fn fifty_thousand() -> u64 {
 fn eighty() -> u32 {
     80
 }
+fn twenty_five() -> u32 {
+    25
+}
 
 /// Options that were found good.
 #[derive(Clone, Debug)]
@@ -163,6 +170,7 @@ pub(crate) struct Settings {
     pub page_rows: u64,
     pub bulk_rows: u64,
     pub most_daily_percent: u32,
+    pub most_run_percent: u32,
 }
 
 impl Settings {
@@ -192,23 +200,18 @@ impl Settings {
         if parts.len() != 2 || !parts.iter().all(number) {
             wrong(format!("{:?} is no version; write e.g. \"61.0\"", config.api_version), "/api_version");
         }
-        let start_on = config.start_on.as_ref().map(|day| {
-            NaiveDate::parse_from_str(day, "%Y-%m-%d").unwrap_or_else(|_| {
-                wrong(format!("{day:?} is no day; write YYYY-MM-DD"), "/start_on");
-                NaiveDate::default()
-            })
-        });
-        for (value, range, pointer) in [
-            (u64::from(config.overlap_minutes), 1..=1440, "/overlap_minutes"),
-            (config.bulk_from, 1..=i64::MAX as u64, "/bulk_from"),
-            (config.page_rows, 200..=2000, "/page_rows"),
-            (config.bulk_rows, 1..=1_000_000, "/bulk_rows"),
-            (u64::from(config.most_daily_percent), 1..=100, "/most_daily_percent"),
-        ] {
-            if !range.contains(&value) {
-                wrong(format!("{value} is not from {} to {}", range.start(), range.end()), pointer);
-            }
-        }
+        let start_on = config.start_on.as_deref().map(|day| checks::day(day, "/start_on", &mut wrong));
+        checks::within(
+            &[
+                (u64::from(config.overlap_minutes), 1..=1440, "/overlap_minutes"),
+                (config.bulk_from, 1..=i64::MAX as u64, "/bulk_from"),
+                (config.page_rows, 200..=2000, "/page_rows"),
+                (config.bulk_rows, 1..=1_000_000, "/bulk_rows"),
+                (u64::from(config.most_daily_percent), 1..=100, "/most_daily_percent"),
+                (u64::from(config.most_run_percent), 1..=100, "/most_run_percent"),
+            ],
+            &mut wrong,
+        );
         let marks = [
             config.token_field,
             config.source_field,
@@ -240,12 +243,7 @@ impl Settings {
         if let Some(currency) = config.currency.as_ref().filter(|c| !code(c)) {
             wrong(format!("{currency:?} is no currency; write e.g. \"EUR\""), "/currency");
         }
-        if config.time_zone.parse::<Tz>().is_err() {
-            wrong(
-                format!("{:?} is no time zone; write an IANA name such as Europe/Moscow", config.time_zone),
-                "/time_zone",
-            );
-        }
+        checks::time_zone(&config.time_zone, "/time_zone", &mut wrong);
         for (n, status) in config.lost_lead_statuses.iter().enumerate() {
             if status.contains('|') {
                 wrong("a status with | in it cannot be told".into(), &format!("/lost_lead_statuses/{n}"));
@@ -275,6 +273,7 @@ impl Settings {
             page_rows: config.page_rows,
             bulk_rows: config.bulk_rows,
             most_daily_percent: config.most_daily_percent,
+            most_run_percent: config.most_run_percent,
         })
     }
 

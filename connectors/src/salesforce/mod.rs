@@ -12,6 +12,7 @@ mod plan;
 mod read;
 mod rows;
 mod state;
+mod usage;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use config::Settings;
 use objects::{MARKS, built_in};
 use plan::Plan;
 use state::{Note, State};
+use usage::UsageOfRun;
 
 /// `connector = "salesforce"`.
 pub struct SalesforceConnector;
@@ -52,13 +54,14 @@ impl SourceConnector for SalesforceConnector {
     fn build(&self, options: &Options) -> Result<DynSource, ConfigErrors> {
         let settings = Settings::new(options)?;
         let access = Access::new(&settings);
-        Ok(Arc::new(Salesforce { settings: Arc::new(settings), access }))
+        Ok(Arc::new(Salesforce { settings: Arc::new(settings), access, usage: UsageOfRun::default() }))
     }
 }
 
 struct Salesforce {
     settings: Arc<Settings>,
     access: Arc<Access>,
+    usage: UsageOfRun,
 }
 
 /// Into which table, from which streams, by which SELECT.
@@ -93,7 +96,7 @@ const MAPPINGS: &[(&str, &[&str], &str)] = &[
 
 impl Salesforce {
     fn client(&self, ctx: &Context) -> Client {
-        Client::new(ctx, &self.access, &self.settings)
+        Client::new(ctx, &self.access, &self.settings, self.usage.of(ctx))
     }
 
     fn param(&self, name: &str) -> Param {

@@ -11,13 +11,14 @@ use crate::salesforce::{complete, faults, salesforce, there, with};
 #[tokio::test]
 async fn the_days_requests_are_left_to_others() {
     let company = with(900, 0, org::Options { daily: 10, ..Default::default() }).await;
-    let (world, source) = (World::new(), salesforce(&company.url(), json!({"most_daily_percent": 40})));
+    let share = |percent: u32| json!({"most_daily_percent": percent, "most_run_percent": 100});
+    let (world, source) = (World::new(), salesforce(&company.url(), share(40)));
     let got = read(&world, &source, request("opportunities", None)).await;
     let error = got.error.as_ref().unwrap();
     assert!(error.kind() == ErrorKind::RateLimited && error.is_temporary(), "{error:?}");
     assert!(error.to_string().contains("used 4 of its 10") && error.hint_text().unwrap().contains("goes on"));
     // The next run goes on behind what is safe.
-    let all = salesforce(&company.url(), json!({"most_daily_percent": 100}));
+    let all = salesforce(&company.url(), share(100));
     let rest = read(&world, &all, request("opportunities", got.checkpoint())).await.ok();
     assert!(complete(&rest), "{:?}", rest.counts);
     let safe = got.checkpoints.last().unwrap().0;
@@ -29,6 +30,39 @@ async fn the_days_requests_are_left_to_others() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::RateLimited);
+}
+
+#[tokio::test]
+async fn a_run_takes_its_share_of_the_day_and_the_next_goes_on() {
+    let company = with(900, 0, org::Options { daily: 100, ..Default::default() }).await;
+    let source = salesforce(&company.url(), json!({"most_daily_percent": 100, "most_run_percent": 4}));
+    let mut world = World::new();
+    let asked = || -> u64 {
+        let requests = company.server.stats.snapshot().requests;
+        requests.iter().filter(|(path, _)| path.contains("/services/data/")).map(|(_, times)| times).sum()
+    };
+    let (mut checkpoint, mut safe, mut runs) = (None, 0, 0);
+    let rest = loop {
+        runs += 1;
+        assert!(runs < 10, "it does not get on");
+        // The same source, as in a daemon; each run has a scratch folder of its own.
+        world.ctx.scratch = std::env::temp_dir().join(format!("run-{runs}"));
+        let before = asked();
+        let got = read(&world, &source, request("opportunities", checkpoint.take())).await;
+        let Some(error) = &got.error else { break got };
+        assert_eq!(asked() - before, 4, "4 % of 100 requests");
+        assert!(error.kind() == ErrorKind::RateLimited && error.is_temporary(), "{error:?}");
+        assert!(error.to_string().contains("has sent 4 of the 100"), "{error}");
+        assert!(error.hint_text().unwrap().contains("most_run_percent"));
+        // One share for all streams of a run: the next one asks nothing any more.
+        let other = read(&world, &source, request("users", None)).await;
+        assert_eq!(other.error.unwrap().kind(), ErrorKind::RateLimited);
+        assert_eq!(asked() - before, 4);
+        safe += got.checkpoints.last().unwrap().0;
+        checkpoint = got.checkpoint();
+    };
+    assert!(runs > 1 && complete(&rest), "{runs} runs, {:?}", rest.counts);
+    assert_eq!(safe + rest.rows.len(), there(&company, "Opportunity"));
 }
 
 #[tokio::test]
@@ -129,6 +163,7 @@ fn wrong_options_are_told() {
         "org_id": "12345", "client_id": "c", "username": "u", "login_url": "http://evil.example", "api_version": "v61",
         "start_on": "yesterday", "objects": ["Visit c", "lead"], "token_field": "a.b", "currency": "euro",
         "time_zone": "Moscow", "page_rows": 1, "overlap_minutes": 0, "most_daily_percent": 0,
+        "most_run_percent": 101,
         "lost_lead_statuses": ["a|b"],
     });
     let options = Options { name: "s".into(), value, base_dir: ".".into() };
@@ -147,6 +182,8 @@ fn wrong_options_are_told() {
         "\"Moscow\" is no time zone",
         "1 is not from 200 to 2000",
         "0 is not from 1 to 1440",
+        "0 is not from 1 to 100",
+        "101 is not from 1 to 100",
         "with | in it",
     ] {
         assert!(said.contains(words), "{words} is not in\n{said}");
