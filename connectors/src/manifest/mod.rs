@@ -8,6 +8,7 @@ mod calls;
 mod chain;
 mod client;
 mod consent;
+mod judge;
 mod moments;
 mod oauth;
 mod options;
