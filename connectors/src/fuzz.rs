@@ -1,5 +1,6 @@
 //! What reads deliveries, from the vendors' samples grown wrong: nothing panics or takes long, nothing is lost and
-//! nothing unproved is taken.
+//! nothing unproved is taken. Compiled for tests alone (`cfg(test)` in lib.rs); it stands here, not in `tests`, since
+//! what it tries is private to the crate.
 
 use serde_json::{Value, json};
 use throughline_core::{Forgotten, ReadEvent, Secret};

@@ -67,7 +67,7 @@ pub(super) fn walk<R: Read>(json: &mut Json<R>, take: &mut impl Take) -> Result<
 
 /// A chat, or the account around all chats; whether there was anything of either.
 fn object<R: Read>(json: &mut Json<R>, own: Option<i64>, take: &mut impl Take) -> Result<bool, Stop> {
-    json.expect(b'{', "an object")?;
+    json.require(b'{', "an object")?;
     let (mut chat, mut has_id) = (Chat { own, ..Chat::default() }, false);
     let (mut found, mut first) = (false, true);
     while json.more(&mut first, b'}')? {
@@ -104,14 +104,14 @@ fn object<R: Read>(json: &mut Json<R>, own: Option<i64>, take: &mut impl Take) -
 
 /// `{"about": .., "list": [..]}`.
 fn lists<R: Read>(json: &mut Json<R>, own: Option<i64>, take: &mut impl Take) -> Result<(), Stop> {
-    json.expect(b'{', "an object with a list of chats")?;
+    json.require(b'{', "an object with a list of chats")?;
     let mut first = true;
     while json.more(&mut first, b'}')? {
         if json.key()? != "list" {
             json.value(None, 0)?;
             continue;
         }
-        json.expect(b'[', "a list of chats")?;
+        json.require(b'[', "a list of chats")?;
         let mut first = true;
         while json.more(&mut first, b']')? {
             // A chat never holds chats: whoever it is of, it is not read as an account.
@@ -126,7 +126,7 @@ fn messages<R: Read>(json: &mut Json<R>, chat: &Chat, take: &mut impl Take) -> R
         take.passed(chat);
         return json.value(None, 0).map(drop);
     }
-    json.expect(b'[', "a list of messages")?;
+    json.require(b'[', "a list of messages")?;
     let (mut first, mut number, mut raw) = (true, 0, Vec::new());
     while json.more(&mut first, b']')? {
         number += 1;

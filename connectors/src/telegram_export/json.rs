@@ -90,7 +90,7 @@ impl<R: Read> Json<R> {
         Ok(found)
     }
 
-    pub fn expect(&mut self, wanted: u8, what: &str) -> Result<(), Stop> {
+    pub fn require(&mut self, wanted: u8, what: &str) -> Result<(), Stop> {
         if self.eat(wanted)? { Ok(()) } else { Err(self.wrong(format!("{what} was expected"))) }
     }
 
@@ -100,7 +100,7 @@ impl<R: Read> Json<R> {
             return Ok(false);
         }
         if !std::mem::take(first) {
-            self.expect(b',', "a comma")?;
+            self.require(b',', "a comma")?;
         }
         Ok(true)
     }
@@ -112,7 +112,7 @@ impl<R: Read> Json<R> {
         }
         let mut raw = Vec::new();
         self.value(Some(&mut raw), 4096)?;
-        self.expect(b':', "a colon")?;
+        self.require(b':', "a colon")?;
         serde_json::from_slice(&raw).map_err(|_| self.wrong("a key that is none"))
     }
 
