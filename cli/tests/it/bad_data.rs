@@ -301,6 +301,23 @@ fn run_folder(folder: &Path) -> Ended {
     }
 }
 
+/// The columns come in their types and lack what the table needs: only the mapping's own rows can tell.
+#[test]
+fn rows_that_a_mapping_leaves_incomplete_go_aside_each_alone() {
+    let file =
+        "day,source,clicks,cost\n2026-08-01,vk,10,12.50\n,vk,1,1.00\n2026-08-02,,,0.50\n2026-08-03,vk,1,\n";
+    let ended = run_file("costs.csv", file.as_bytes());
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    let rows = [
+        "day=2026-08-01|source=vk|clicks=10|cost_minor=1250|",
+        "day=2026-08-02|source=∅|clicks=∅|cost_minor=50|",
+    ];
+    assert_eq!(ended.rows, rows, "{:#?}", ended.letters);
+    let mut reasons: Vec<&str> = ended.letters.iter().map(|l| l["reason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["cost_minor of costs is missing", "day of costs is missing"]);
+}
+
 #[test]
 fn bad_lines_of_a_file_go_aside_each_alone() {
     let bad: [(&[u8], &str); 8] = [

@@ -113,31 +113,49 @@ async fn run_mapping(
         .bind_view(&view, &format!("SELECT {} FROM ({}) m", columns.join(", "), mapping.sql), &mapping.params)
         .await
         .map_err(at)?;
+    let written = job
+        .engine
+        .write(&mapped, &format!("SELECT * FROM {view}"), &[], folder)
+        .await
+        .map_err(|e| at(cast_hint(e)))?;
     let required: Vec<&str> = table.columns.iter().filter(|c| c.required).map(|c| c.name).collect();
-    let whole: Vec<String> = required.iter().map(|c| format!("{} IS NOT NULL", quoted(c))).collect();
-    let select = format!("SELECT * FROM {view} WHERE {}", whole.join(" AND "));
-    let written = job.engine.write(&mapped, &select, &[], folder).await.map_err(|e| at(cast_hint(e)))?;
-
-    // Second pass over few columns: usually finds nothing, and finds it from the Parquet that is hot.
-    let all = job.engine.scalar_i64(&format!("SELECT count(*) FROM {view}")).await.map_err(at)?;
-    if all as u64 != written.rows {
-        let cases: String = required
-            .iter()
-            .map(|c| format!(" WHEN {} IS NULL THEN '{} of {} is missing'", quoted(c), c, table.name))
-            .collect();
-        let lacking: Vec<String> = required.iter().map(|c| format!("{} IS NULL", quoted(c))).collect();
-        let broken =
-            format!("SELECT CASE{cases} END AS _tl_reason, * FROM {view} WHERE {}", lacking.join(" OR "));
-        let stream = mapping.from.first().map_or("", String::as_str);
-        let found = letters.collect(job.engine, &broken, job.source, stream).await.map_err(at)?;
-        if written.rows + found != all as u64 {
-            return Err(at(Error::bug(format!(
-                "{mapped}: {all} rows mapped, {} written and {found} rejected",
-                written.rows
-            ))));
-        }
+    if required.is_empty() {
+        return Ok((written.files, written.rows));
     }
-    Ok((written.files, written.rows))
+
+    // Asked of the files, which hold the numbers of their nulls: a mapping may sort and join all that landed.
+    let all = format!("_written_{}", table.name);
+    job.engine.bind(&all, &written.table()).await.map_err(at)?;
+    let lacking: Vec<String> = required.iter().map(|c| format!("{} IS NULL", quoted(c))).collect();
+    let lacking = lacking.join(" OR ");
+    let broken =
+        job.engine.scalar_i64(&format!("SELECT count(*) FROM {all} WHERE {lacking}")).await.map_err(at)?
+            as u64;
+    if broken == 0 {
+        return Ok((written.files, written.rows));
+    }
+    let cases: String = required
+        .iter()
+        .map(|c| format!(" WHEN {} IS NULL THEN '{} of {} is missing'", quoted(c), c, table.name))
+        .collect();
+    let stream = mapping.from.first().map_or("", String::as_str);
+    let select = format!("SELECT CASE{cases} END AS _tl_reason, * FROM {all} WHERE {lacking}");
+    let found = letters.collect(job.engine, &select, job.source, stream).await.map_err(at)?;
+    let whole = job
+        .engine
+        .write(&mapped, &format!("SELECT * FROM {all} WHERE NOT ({lacking})"), &[], &folder.join("whole"))
+        .await
+        .map_err(at)?;
+    if found != broken || whole.rows + found != written.rows {
+        return Err(at(Error::bug(format!(
+            "{mapped}: {} rows mapped, {} written and {found} of {broken} rejected",
+            written.rows, whole.rows
+        ))));
+    }
+    for file in &written.files {
+        std::fs::remove_file(file).map_err(|e| Error::io("remove mapped rows", file.display(), e))?;
+    }
+    Ok((whole.files, whole.rows))
 }
 
 /// A CAST in a mapping stops at the first value that does not fit; there are gentler ways.
