@@ -1,4 +1,5 @@
--- The history of properties is newest first; an entry that repeats the value before it changed nothing.
+-- An entry that repeats the value before it changed nothing. Each deal brings its own history, which is put in
+-- order by itself: all histories together would have to be sorted on disk.
 WITH people AS (
     SELECT user_id, min(id) AS id
     FROM (
@@ -9,28 +10,32 @@ WITH people AS (
     WHERE user_id IS NOT NULL
     GROUP BY user_id
 ),
-items AS (
-    SELECT id, 'dealstage' AS property, unnest(json_list("propertiesWithHistory", 'dealstage[*]')) AS item FROM deals
-    UNION ALL
-    SELECT id, 'hubspot_owner_id' AS property, unnest(json_list("propertiesWithHistory", 'hubspot_owner_id[*]')) AS item
+histories AS (
+    SELECT id, 'dealstage' AS property, json_by_time("propertiesWithHistory", 'dealstage[*]', 'timestamp') AS entries
     FROM deals
     UNION ALL
-    SELECT id, 'amount' AS property, unnest(json_list("propertiesWithHistory", 'amount[*]')) AS item FROM deals
+    SELECT id, 'hubspot_owner_id' AS property,
+           json_by_time("propertiesWithHistory", 'hubspot_owner_id[*]', 'timestamp') AS entries
+    FROM deals
+    UNION ALL
+    SELECT id, 'amount' AS property, json_by_time("propertiesWithHistory", 'amount[*]', 'timestamp') AS entries
+    FROM deals
+),
+-- Each entry beside the one before it. The first has none: a deal has a stage and an owner from the beginning, and
+-- that is its creation, told below.
+pairs AS (
+    SELECT id, property, unnest(entries) AS earlier, unnest(array_pop_front(entries)) AS item FROM histories
 ),
 moves AS (
-    SELECT id, property, coalesce(json_text(item, 'value'), '') AS value, json_text(item, 'timestamp') AS stamp,
+    SELECT id, property, coalesce(json_text(earlier, 'value'), '') AS before,
+           coalesce(json_text(item, 'value'), '') AS value, json_text(item, 'timestamp') AS stamp,
            json_text(item, 'updatedByUserId') AS user_id
-    FROM items
-),
-steps AS (
-    SELECT id, property, value, stamp, user_id,
-           lag(value) OVER (PARTITION BY id, property ORDER BY parse_instant(stamp, 'UTC'), value) AS before
-    FROM moves
+    FROM pairs
+    WHERE item IS NOT NULL
 ),
 changes AS (
-    -- A deal has a stage and an owner from the beginning: that is its creation, told below.
     SELECT id, property, value, stamp, user_id, before
-    FROM steps
+    FROM moves
     WHERE before <> value AND parse_instant(stamp, 'UTC') IS NOT NULL
 )
 SELECT 'hubspot:' || $hub_id || ':' || c.id || ':' || c.property || ':' || c.stamp      AS event_id,

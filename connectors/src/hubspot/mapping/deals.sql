@@ -1,10 +1,11 @@
 -- Deals as they stand now. A deal that is among the archived ones is deleted; the list of those is whole each time.
 WITH known AS (
-    SELECT d.id, d.properties, d."createdAt", d."updatedAt", a.id IS NOT NULL OR coalesce(d.archived, FALSE) AS is_deleted
+    SELECT d.id, d.properties, d."propertiesWithHistory" AS history, d."createdAt", d."updatedAt",
+           a.id IS NOT NULL OR coalesce(d.archived, FALSE) AS is_deleted
     FROM (SELECT id FROM archived_deals) a
     RIGHT JOIN deals d ON d.id = a.id
     UNION ALL
-    SELECT a.id, a.properties, a."createdAt", a."updatedAt", TRUE AS is_deleted
+    SELECT a.id, a.properties, NULL AS history, a."createdAt", a."updatedAt", TRUE AS is_deleted
     FROM archived_deals a
     LEFT JOIN (SELECT id FROM deals) d ON d.id = a.id
     WHERE d.id IS NULL
@@ -27,7 +28,10 @@ read_out AS (
            nullif(trim(json_text(properties, '["' || $medium_field || '"]')), '') AS medium,
            nullif(trim(json_text(properties, '["' || $campaign_field || '"]')), '') AS campaign,
            nullif(trim(json_text(properties, '["' || $lost_reason_field || '"]')), '') AS lost_reason,
-           nullif(lower(json_text(properties, 'hs_analytics_source')), 'offline') AS found_source
+           nullif(lower(json_text(properties, 'hs_analytics_source')), 'offline') AS found_source,
+           -- When it came into its stage: the close date is a plan while the deal is open, and anybody may edit it.
+           held_since(history, 'dealstage[*]', 'timestamp', 'value', json_text(properties, 'dealstage')) AS at,
+           parse_instant(json_text(json_by_time(history, 'dealstage[*]', 'timestamp')[1], 'timestamp'), 'UTC') AS first_at
     FROM known
 ),
 stages AS (
@@ -35,20 +39,6 @@ stages AS (
            json_text(stage, 'metadata.isClosed') = 'true' AS is_closed,
            CAST(json_text(stage, 'metadata.probability') AS DOUBLE) = 1 AS is_sure
     FROM (SELECT id AS pipeline_id, label AS pipeline, unnest(json_list(stages, '[*]')) AS stage FROM pipelines) s
-),
--- When a deal came into its stage: the close date is a plan while the deal is open, and anybody may edit it.
-moves AS (
-    SELECT id, json_text(item, 'value') AS stage_id, parse_instant(json_text(item, 'timestamp'), 'UTC') AS at
-    FROM (SELECT id, unnest(json_list("propertiesWithHistory", 'dealstage[*]')) AS item FROM deals) h
-),
-steps AS (
-    SELECT id, stage_id, at, lag(stage_id) OVER (PARTITION BY id ORDER BY at, stage_id) AS before FROM moves
-),
-entered AS (
-    SELECT id, stage_id, max(at) AS at, bool_and(before IS NULL) AS from_start
-    FROM steps
-    WHERE before IS NULL OR before <> stage_id
-    GROUP BY id, stage_id
 ),
 links AS (
     SELECT coalesce(o.deal_id, c.deal_id) AS deal_id,
@@ -108,7 +98,7 @@ SELECT 'hubspot:' || $hub_id || ':' || d.id                                     
        CASE
            WHEN d.state = 'open' THEN NULL
            -- Brought in as closed already, with its date: an import of old sales.
-           WHEN d.at IS NULL OR (d.from_start AND d.close_date < d.at) THEN d.close_date
+           WHEN d.at IS NULL OR (d.at = d.first_at AND d.close_date < d.at) THEN d.close_date
            ELSE d.at
        END                                                                       AS closed_at,
        coalesce(d.updated_at, parse_instant(d."updatedAt", 'UTC'))               AS updated_at,
@@ -121,8 +111,4 @@ SELECT 'hubspot:' || $hub_id || ':' || d.id                                     
        d.is_deleted                                                              AS is_deleted
 -- The narrow sides stand where a join holds them in memory.
 FROM main
-RIGHT JOIN (
-    SELECT judged.*, entered.at, entered.from_start
-    FROM entered
-    RIGHT JOIN judged ON entered.id = judged.id AND entered.stage_id = judged.stage_id
-) d ON main.deal_id = d.id
+RIGHT JOIN judged d ON main.deal_id = d.id
