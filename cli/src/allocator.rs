@@ -6,6 +6,11 @@
 //! large blocks go back as they are freed. The environment's own `MALLOC_...` settings have the last word.
 
 /// Blocks of this size and above are the system's alone.
+///
+/// Of 256 KB, 1, 2 and 4 MB the smallest takes the least memory: a run of a million leads took 224, 239, 252 and 249 MB
+/// at the peak, one of a million visits 273 and 283 (256 KB, 1 MB), a hundred pipelines in one daemon 644 and 670. With
+/// 1 MB the leads took a tenth less CPU, with 2 and 4 MB no less; system time is that of files in each (18 to 23 s of
+/// 67 to 82). The promise is about memory: 300 MB for a million rows through any connector.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const OWN_BLOCKS_BYTES: i32 = 256 << 10;
 
