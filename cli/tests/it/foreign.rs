@@ -137,3 +137,60 @@ fn a_target_gets_an_epoch_once_also_after_a_crash() {
     run(None);
     assert_eq!(std::fs::read_to_string(folder.join("loaded")).unwrap(), loaded, "nothing is new");
 }
+
+/// A whole run from a program, one that dies where a state is durable and where it is not yet: what is read again
+/// replaces what came.
+#[test]
+fn a_run_that_dies_goes_on_from_the_last_state() {
+    let singer = r#"echo '{"type":"RECORD","stream":"ads","record":{"id":'$id',"cost":"1.50"}}'"#;
+    let airbyte = r#"echo '{"type":"RECORD","record":{"stream":"ads","data":{"id":'$id',"cost":"1.50"},"emitted_at":1}}'"#;
+    let state_of_singer = r#"echo '{"type":"STATE","value":{"last":'$id'}}'"#;
+    let state_of_airbyte = r#"echo '{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"ads"},"stream_state":{"last":'$id'}},"sourceStats":{"recordCount":4.0}}}'"#;
+    let of_singer = r#"{"streams": [{"stream": "ads", "key_properties": ["id"], "schema": {},
+        "metadata": [{"breadcrumb": [], "metadata": {"replication-method": "INCREMENTAL"}}]}]}"#;
+    let of_airbyte = r#"{"streams": [{"name": "ads", "json_schema": {}, "supported_sync_modes": ["incremental"],
+        "source_defined_cursor": true, "source_defined_primary_key": [["id"]]}]}"#;
+    for (connector, record, state, catalog) in
+        [("singer", singer, state_of_singer, of_singer), ("airbyte", airbyte, state_of_airbyte, of_airbyte)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        // Its state is the last of its arguments, when there is one.
+        let source = format!(
+            "#!/bin/sh\nid=0\nfor file; do :; done\ncase \"$file\" in *state.json) id=$(sed -E 's/.*\"last\":([0-9]+).*/\\1/' \"$file\");; esac\n\
+             echo $id >> starts\nwhile [ $id -lt 12 ]; do\nid=$((id + 1))\n{record}\n[ $((id % 4)) = 0 ] && {state}\ndone\nexit 0\n"
+        );
+        program(folder, "source.sh", &source);
+        std::fs::write(folder.join("catalog.json"), catalog).unwrap();
+        let pipeline = format!(
+            r#"
+            [[source]]
+            name = "ads"
+            connector = "{connector}"
+            command = "./source.sh"
+            catalog = "catalog.json"
+            [[source.mappings]]
+            into = "costs"
+            from = ["ads"]
+            sql = """SELECT 'ads' AS system, DATE '2026-09-01' AS day, CAST(id AS VARCHAR) AS campaign_id,
+                minor_units(cost, 'RUB') AS cost_minor, 'RUB' AS currency FROM ads"""
+            [[sink]]
+            connector = "csv"
+            path = "out""#
+        );
+        std::fs::write(folder.join("pipeline.toml"), pipeline).unwrap();
+        for failpoint in ["land.segment_written", "land.committed"] {
+            let mut command = throughline(folder, &["run", "pipeline.toml"]);
+            let output = command.env("THROUGHLINE_FAILPOINT", failpoint).output().unwrap();
+            assert!(!output.status.success(), "{output:?}");
+        }
+        expect(folder, &["run", "pipeline.toml"], 0);
+        let starts = std::fs::read_to_string(folder.join("starts")).unwrap();
+        // The second run had all of it durable when it died, so the third has nothing to ask for.
+        assert_eq!(starts, "0\n0\n12\n", "{connector}");
+        let sum =
+            "SELECT count(*) AS n, count(DISTINCT campaign_id) AS ids, sum(cost_minor) AS cost FROM in_costs";
+        let rows = expect(folder, &["query", sum, "--format", "csv"], 0);
+        assert!(rows.contains("12,12,1800"), "{connector}: {rows}");
+    }
+}

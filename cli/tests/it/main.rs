@@ -34,6 +34,7 @@ mod postgresql;
 mod quickstart;
 mod receiving;
 mod salesforce;
+mod scheduling;
 mod serve;
 mod sinks_crash;
 mod studio;

@@ -38,13 +38,13 @@ connector = "parquet"
 path = "out-busy"
 "#;
 
-struct Daemon {
+pub struct Daemon {
     child: Child,
     events: Receiver<Json>,
 }
 
 impl Daemon {
-    fn start(folder: &Path, args: &[&str]) -> Self {
+    pub fn start(folder: &Path, args: &[&str]) -> Self {
         let mut child = throughline(folder)
             .args(["--json", "schedule", "pipes"])
             .args(args)
@@ -64,7 +64,7 @@ impl Daemon {
         Self { child, events }
     }
 
-    fn until(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+    pub fn until(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         let deadline = Instant::now() + Duration::from_secs(90);
         let mut seen = Vec::new();
         loop {
@@ -73,6 +73,18 @@ impl Daemon {
                 Ok(event) => seen.push(event.to_string()),
                 Err(RecvTimeoutError::Timeout) => panic!("no {what} within 90 s, but {seen:#?}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("the daemon ended before {what}: {seen:#?}"),
+            }
+        }
+    }
+
+    /// Waits so long, in which nothing unwanted may happen.
+    pub fn never(&self, within: Duration, what: &str, unwanted: impl Fn(&Json) -> bool) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => assert!(!unwanted(&event), "{what}: {event}"),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => panic!("the daemon ended"),
             }
         }
     }
@@ -89,7 +101,7 @@ impl Drop for Daemon {
     }
 }
 
-fn is<'a>(event: &'a str, pipeline: &'a str) -> impl Fn(&Json) -> bool + 'a {
+pub fn is<'a>(event: &'a str, pipeline: &'a str) -> impl Fn(&Json) -> bool + 'a {
     move |found| found["event"] == event && (pipeline.is_empty() || found["pipeline"] == pipeline)
 }
 
