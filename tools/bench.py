@@ -98,6 +98,10 @@ def step_seconds(epoch):
     return spans
 
 
+# As the program sets it for itself (cli/src/allocator.rs); the example is a program of its own.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(256 << 10), "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}
+
+
 def scale():
     """Each number of visits by a fresh process; DuckDB's steps read what ours kept."""
     attribute = RELEASE / "examples" / "attribute"
@@ -111,7 +115,7 @@ def scale():
             subprocess.run([attribute, "generate", folder, str(visits)], check=True, capture_output=True)
             for title, arguments in ("six rule models", []), ("with markov and shapley", [settings]):
                 says(f"{title}: {attributed([attribute, 'run', folder, '1024', '2', *arguments], folder, visits)}")
-            kept = run([attribute, "run", folder, "1024", "2"], folder, env={"KEEP_STEPS": "1"})
+            kept = run([attribute, "run", folder, "1024", "2"], folder, env={**ALLOCATOR, "KEEP_STEPS": "1"})
             if kept.code != 0:
                 raise SystemExit(kept.stderr)
             going_on(attribute, folder)
@@ -126,7 +130,7 @@ def scale():
 def going_on(attribute, folder):
     """A run with one visit in a hundred new, beside the run before it that computed everything."""
     subprocess.run([attribute, "split", folder, "10"], check=True, capture_output=True)
-    ran = run([attribute, "again", folder, "1024", "2"], folder)
+    ran = run([attribute, "again", folder, "1024", "2"], folder, env=ALLOCATOR)
     if ran.code != 0:
         raise SystemExit(ran.stderr)
     whole, part = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
@@ -135,7 +139,7 @@ def going_on(attribute, folder):
 
 
 def attributed(command, folder, visits):
-    ran = run(command, folder)
+    ran = run(command, folder, env=ALLOCATOR)
     if ran.code != 0:
         raise SystemExit(ran.stderr)
     told = json.loads(ran.stdout.strip().splitlines()[-1])
