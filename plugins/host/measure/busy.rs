@@ -61,7 +61,8 @@ impl Reader for Pages {
             return Ok(Event::End);
         }
         self.read += 1;
-        let batch = if self.busy.work { columns(&self.page).map_err(Error::data)? } else { self.made.clone() };
+        let batch =
+            if self.busy.work { columns(&self.page).map_err(Error::data)? } else { self.made.clone() };
         Ok(Event::Rows(batch.into()))
     }
 }
