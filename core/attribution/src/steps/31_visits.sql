@@ -4,15 +4,7 @@ SELECT
   v.visit_id,
   v.started_at_us AS ts_us,
   v.started_at_day AS day_n,
-  coalesce(
-    s.owner,
-    s.bound,
-    s.node,
-    CASE WHEN y.is_shared THEN NULL ELSE y.person END,
-    CASE WHEN g.is_shared THEN NULL ELSE g.person END,
-    y.person,
-    g.person
-  ) AS person,
+  coalesce(s.person, y.own, g.own, y.person, g.person) AS person,
   v.account, v.token, v.ym_client_id, v.ga_client_id, v.source, v.medium, v.campaign_id, v.campaign,
   v.adgroup_id, v.ad_id, v.ad, v.keyword, v.search_query, v.referrer, v.entrance_page,
   v.page_host || v.page_path AS page_key,
@@ -29,7 +21,7 @@ SELECT
 FROM c_visits AS v
 -- One table of what is known of single visits: every join costs a copy of all columns of all visits.
 LEFT JOIN (
-  SELECT visit_id, max(owner) AS owner, max(bound) AS bound, max(node) AS node
+  SELECT visit_id, coalesce(max(owner), max(bound), max(node)) AS person
   FROM (
     SELECT i.id_value AS visit_id, CASE WHEN m.visit_id IS NULL THEN NULL ELSE i.person END AS owner,
       CAST(NULL AS BIGINT) AS bound, i.person AS node
@@ -45,7 +37,9 @@ LEFT JOIN (
   ) AS k
   GROUP BY visit_id
 ) AS s ON s.visit_id = v.visit_id
-LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ym_client') AS y
-  ON y.id_value = v.ym_client_id
-LEFT JOIN (SELECT id_value, person, is_shared FROM x_id WHERE id_type = 'ga_client') AS g
-  ON g.id_value = v.ga_client_id
+LEFT JOIN (
+  SELECT id_value, person, CASE WHEN is_shared THEN NULL ELSE person END AS own FROM x_id WHERE id_type = 'ym_client'
+) AS y ON y.id_value = v.ym_client_id
+LEFT JOIN (
+  SELECT id_value, person, CASE WHEN is_shared THEN NULL ELSE person END AS own FROM x_id WHERE id_type = 'ga_client'
+) AS g ON g.id_value = v.ga_client_id
