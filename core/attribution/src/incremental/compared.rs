@@ -15,8 +15,11 @@ use throughline_sql::{TableRef, wide_row_hashes};
 use super::files;
 use crate::runner::Runner;
 
-/// Rows are summed up by these many parts of all numbers; where the sums of two sides are equal, so are the rows.
-const SUMS: usize = 1 << 20;
+/// Rows are summed up by so many parts of all numbers, some 8 to 16 rows in each; where the sums of two sides are
+/// equal, so are the rows. 64 MB for each side at most.
+fn parts_of(rows: usize) -> usize {
+    (rows / 16).next_power_of_two().clamp(1 << 8, 1 << 22)
+}
 
 pub(super) struct Side<'a> {
     table: &'a TableRef,
@@ -40,9 +43,10 @@ impl<'a> Side<'a> {
         }
         let [of_a, of_b] = &folders;
         if let (Some(files_a), Some(files_b)) = (files::readable(a)?, files::readable(b)?) {
+            let parts = parts_of(files::count(files_a)?.max(files::count(files_b)?));
             let (of_a, of_b) = std::thread::scope(|scope| {
-                let beside = scope.spawn(|| of_files(files_a, of_a));
-                let b = of_files(files_b, of_b);
+                let beside = scope.spawn(|| of_files(files_a, of_a, parts));
+                let b = of_files(files_b, of_b, parts);
                 let a = beside.join().map_err(|_| Error::bug("comparing two tables died"));
                 (a.and_then(|a| a), b)
             });
@@ -50,12 +54,14 @@ impl<'a> Side<'a> {
             let side = |table, parts, sums| Self { table, parts, sums };
             return Ok((side(a, a_parts, a_sums), side(b, b_parts, b_sums)));
         }
-        Ok((Self::read(runner, a, of_a).await?, Self::read(runner, b, of_b).await?))
+        // Rows in memory, or files of an older shape: how many is not known beforehand.
+        let parts = parts_of(1 << 20);
+        Ok((Self::read(runner, a, of_a, parts).await?, Self::read(runner, b, of_b, parts).await?))
     }
 
-    async fn read(runner: &Runner<'_>, table: &'a TableRef, folder: &Path) -> Result<Self> {
+    async fn read(runner: &Runner<'_>, table: &'a TableRef, folder: &Path, parts: usize) -> Result<Self> {
         let mut numbers = Numbers::create(folder.join("all"))?;
-        let mut sums = vec![0; SUMS];
+        let mut sums = vec![0; parts];
         runner.bind("i_compared", table).await?;
         let mut rows = runner.read("SELECT * FROM i_compared").await?;
         while let Some(batch) = rows.try_next().await? {
@@ -70,7 +76,7 @@ impl<'a> Side<'a> {
             let mut numbers = part.read()?;
             for _ in 0..part.rows {
                 let number = numbers.next()?;
-                let place = place(number);
+                let place = place(number, &self.sums);
                 if self.sums[place] != other.sums[place] && !see(number) {
                     return Ok(());
                 }
@@ -111,8 +117,8 @@ impl<'a> Side<'a> {
     }
 }
 
-fn of_files(found: &[PathBuf], folder: &Path) -> Result<(Vec<Part>, Vec<u128>)> {
-    let mut sums = vec![0; SUMS];
+fn of_files(found: &[PathBuf], folder: &Path, parts: usize) -> Result<(Vec<Part>, Vec<u128>)> {
+    let mut sums = vec![0; parts];
     let mut parts = Vec::with_capacity(found.len());
     for (number, file) in found.iter().enumerate() {
         let mut numbers = Numbers::create(folder.join(number.to_string()))?;
@@ -124,8 +130,9 @@ fn of_files(found: &[PathBuf], folder: &Path) -> Result<(Vec<Part>, Vec<u128>)> 
     Ok((parts, sums))
 }
 
-fn place(number: u128) -> usize {
-    number as usize % SUMS
+/// Both sides have as many sums.
+fn place(number: u128, sums: &[u128]) -> usize {
+    number as usize % sums.len()
 }
 
 /// A scratch file under way.
@@ -143,7 +150,7 @@ impl Numbers {
 
     fn add(&mut self, batch: &RecordBatch, sums: &mut [u128]) -> Result<()> {
         for number in wide_row_hashes(batch.columns())? {
-            let sum = &mut sums[place(number)];
+            let sum = &mut sums[place(number, sums)];
             *sum = sum.wrapping_add(number);
             let written = self.file.write_all(&number.to_ne_bytes());
             written.map_err(|e| Error::io("write", self.path.display(), e))?;

@@ -31,6 +31,15 @@ pub(super) fn readable(table: &TableRef) -> Result<Option<&[PathBuf]>> {
     })
 }
 
+/// The rows of all files together.
+pub(super) fn count(files: &[PathBuf]) -> Result<usize> {
+    let mut rows = 0;
+    for file in files {
+        rows += builder(file)?.metadata().file_metadata().num_rows().max(0) as usize;
+    }
+    Ok(rows)
+}
+
 fn same_types(found: &Schema, wanted: &Schema) -> bool {
     let types = |schema: &Schema| -> Vec<_> {
         schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect()
