@@ -9,6 +9,9 @@
 //! A plan of many joins has dozens of sorts, most of which are idle at a time. Their equal shares may
 //! be less than one batch, without which a sort cannot even begin to spill: so each may take a little
 //! more than its share while a quarter of the limit stays free.
+//!
+//! A repartition never spills here. It holds a few batches for each of its readers, who are all at work, and when two
+//! of its inputs spill at once, DataFusion 55 waits for ever (<https://github.com/apache/datafusion/issues/24883>).
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +21,17 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool
 
 /// The part of the limit that an operator may begin with, whatever its share.
 const LITTLE: usize = 16;
+
+const REPARTITION: &str = "RepartitionExec[";
+
+/// What gets all it asks for.
+fn is_repartition(consumer: &MemoryConsumer) -> bool {
+    consumer.name().starts_with(REPARTITION)
+}
+
+fn spills(consumer: &MemoryConsumer) -> bool {
+    consumer.can_spill() && !is_repartition(consumer)
+}
 
 #[derive(Debug)]
 pub(crate) struct HalfSpillPool {
@@ -44,7 +58,7 @@ impl HalfSpillPool {
 
 impl Used {
     fn of(&mut self, reservation: &MemoryReservation) -> &mut usize {
-        if reservation.consumer().can_spill() { &mut self.spillable } else { &mut self.unspillable }
+        if spills(reservation.consumer()) { &mut self.spillable } else { &mut self.unspillable }
     }
 }
 
@@ -59,12 +73,12 @@ impl MemoryPool for HalfSpillPool {
         "half_spill"
     }
     fn register(&self, consumer: &MemoryConsumer) {
-        if consumer.can_spill() {
+        if spills(consumer) {
             self.used().spillers += 1;
         }
     }
     fn unregister(&self, consumer: &MemoryConsumer) {
-        if consumer.can_spill() {
+        if spills(consumer) {
             let mut used = self.used();
             used.spillers = used.spillers.saturating_sub(1);
         }
@@ -80,9 +94,13 @@ impl MemoryPool for HalfSpillPool {
         *held = held.saturating_sub(shrink);
     }
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        if is_repartition(reservation.consumer()) {
+            self.grow(reservation, additional);
+            return Ok(());
+        }
         let mut used = self.used();
         let all = used.unspillable.saturating_add(used.spillable).saturating_add(additional);
-        let (held, fits) = if reservation.consumer().can_spill() {
+        let (held, fits) = if spills(reservation.consumer()) {
             let half = (self.limit / 2).min(self.limit.saturating_sub(used.unspillable));
             let held = reservation.size();
             let wanted = held.saturating_add(additional);
@@ -133,6 +151,21 @@ mod tests {
         let table = MemoryConsumer::new("join").register(&pool);
         table.try_grow(800).unwrap();
         assert!(table.try_grow(1).is_err());
+    }
+
+    #[test]
+    fn a_repartition_gets_what_it_asks_for_and_leaves_others_less() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalfSpillPool::new(1600));
+        let consumer = MemoryConsumer::new(format!("{REPARTITION}0]")).with_can_spill(true);
+        let repartition = consumer.register(&pool);
+        let sort = spillers(&pool, 1).remove(0);
+        repartition.try_grow(1000).unwrap();
+        sort.try_grow(600).unwrap();
+        repartition.try_grow(1000).unwrap();
+        assert_eq!(pool.reserved(), 2600);
+        assert!(sort.try_grow(1).is_err());
+        repartition.shrink(2000);
+        sort.try_grow(200).unwrap();
     }
 
     #[test]
