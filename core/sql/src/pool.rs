@@ -10,8 +10,9 @@
 //! be less than one batch, without which a sort cannot even begin to spill: so each may take a little
 //! more than its share while a quarter of the limit stays free.
 //!
-//! A repartition never spills here. It holds a few batches for each of its readers, who are all at work, and when two
-//! of its inputs spill at once, DataFusion 55 waits for ever (<https://github.com/apache/datafusion/issues/24883>).
+//! A repartition never spills here, and takes nothing from the others' shares. When two of its inputs spill at once,
+//! DataFusion 55 waits for ever (<https://github.com/apache/datafusion/issues/24883>). It holds batches until their
+//! readers, who are all at work, take them; what that is comes on top of the limit.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,7 @@ struct Used {
     spillers: usize,
     spillable: usize,
     unspillable: usize,
+    repartitioned: usize,
 }
 
 impl HalfSpillPool {
@@ -58,7 +60,11 @@ impl HalfSpillPool {
 
 impl Used {
     fn of(&mut self, reservation: &MemoryReservation) -> &mut usize {
-        if spills(reservation.consumer()) { &mut self.spillable } else { &mut self.unspillable }
+        match reservation.consumer() {
+            repartition if is_repartition(repartition) => &mut self.repartitioned,
+            other if other.can_spill() => &mut self.spillable,
+            _ => &mut self.unspillable,
+        }
     }
 }
 
@@ -122,7 +128,7 @@ impl MemoryPool for HalfSpillPool {
     }
     fn reserved(&self) -> usize {
         let used = self.used();
-        used.spillable + used.unspillable
+        used.spillable + used.unspillable + used.repartitioned
     }
     fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::Finite(self.limit)
@@ -154,18 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn a_repartition_gets_what_it_asks_for_and_leaves_others_less() {
+    fn a_repartition_gets_what_it_asks_for_and_takes_nothing_from_others() {
         let pool: Arc<dyn MemoryPool> = Arc::new(HalfSpillPool::new(1600));
         let consumer = MemoryConsumer::new(format!("{REPARTITION}0]")).with_can_spill(true);
         let repartition = consumer.register(&pool);
         let sort = spillers(&pool, 1).remove(0);
-        repartition.try_grow(1000).unwrap();
-        sort.try_grow(600).unwrap();
-        repartition.try_grow(1000).unwrap();
-        assert_eq!(pool.reserved(), 2600);
+        repartition.try_grow(2000).unwrap();
+        sort.try_grow(800).unwrap();
         assert!(sort.try_grow(1).is_err());
+        assert_eq!(pool.reserved(), 2800);
         repartition.shrink(2000);
-        sort.try_grow(200).unwrap();
+        assert_eq!(pool.reserved(), 800);
     }
 
     #[test]
