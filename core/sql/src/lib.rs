@@ -12,6 +12,7 @@ mod hashes;
 mod local;
 mod normal;
 mod pool;
+mod repartition;
 mod statement;
 mod widen;
 mod windows;

@@ -25,7 +25,7 @@ use throughline_core::{BatchStream, Error, Param, Result};
 
 use crate::normal::{normal_batch, normal_schema};
 use crate::pool::HalfSpillPool;
-use crate::{SqlEngine, TableRef, Written, bind, error, functions, statement, windows, write};
+use crate::{SqlEngine, TableRef, Written, bind, error, functions, repartition, statement, windows, write};
 
 /// Rows in a batch: 8192, fewer where memory is so short that a sort's few dozen batches of wide
 /// rows would not fit.
@@ -231,6 +231,7 @@ impl LocalEngine {
         let mut state = self.state(joins);
         // The plan is optimised already (`checked`); `create_physical_plan` of the state would do it again.
         let physical = windows::by_group(state.query_planner().create_physical_plan(plan, &state).await?)?;
+        let physical = repartition::of_one_input(physical)?;
         // What each sort keeps back for its merge cannot be spilled: of dozens it would be the whole limit.
         let each = self.memory_bytes / 8 / sorts(&physical).max(1);
         let kept = &mut state.config_mut().options_mut().execution.sort_spill_reservation_bytes;

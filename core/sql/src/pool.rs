@@ -9,10 +9,6 @@
 //! A plan of many joins has dozens of sorts, most of which are idle at a time. Their equal shares may
 //! be less than one batch, without which a sort cannot even begin to spill: so each may take a little
 //! more than its share while a quarter of the limit stays free.
-//!
-//! A repartition never spills here, and takes nothing from the others' shares. When two of its inputs spill at once,
-//! DataFusion 55 waits for ever (<https://github.com/apache/datafusion/issues/24883>). It holds batches until their
-//! readers, who are all at work, take them; what that is comes on top of the limit.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,17 +18,6 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool
 
 /// The part of the limit that an operator may begin with, whatever its share.
 const LITTLE: usize = 16;
-
-const REPARTITION: &str = "RepartitionExec[";
-
-/// What gets all it asks for.
-fn is_repartition(consumer: &MemoryConsumer) -> bool {
-    consumer.name().starts_with(REPARTITION)
-}
-
-fn spills(consumer: &MemoryConsumer) -> bool {
-    consumer.can_spill() && !is_repartition(consumer)
-}
 
 #[derive(Debug)]
 pub(crate) struct HalfSpillPool {
@@ -45,7 +30,6 @@ struct Used {
     spillers: usize,
     spillable: usize,
     unspillable: usize,
-    repartitioned: usize,
 }
 
 impl HalfSpillPool {
@@ -60,11 +44,7 @@ impl HalfSpillPool {
 
 impl Used {
     fn of(&mut self, reservation: &MemoryReservation) -> &mut usize {
-        match reservation.consumer() {
-            repartition if is_repartition(repartition) => &mut self.repartitioned,
-            other if other.can_spill() => &mut self.spillable,
-            _ => &mut self.unspillable,
-        }
+        if reservation.consumer().can_spill() { &mut self.spillable } else { &mut self.unspillable }
     }
 }
 
@@ -79,12 +59,12 @@ impl MemoryPool for HalfSpillPool {
         "half_spill"
     }
     fn register(&self, consumer: &MemoryConsumer) {
-        if spills(consumer) {
+        if consumer.can_spill() {
             self.used().spillers += 1;
         }
     }
     fn unregister(&self, consumer: &MemoryConsumer) {
-        if spills(consumer) {
+        if consumer.can_spill() {
             let mut used = self.used();
             used.spillers = used.spillers.saturating_sub(1);
         }
@@ -100,13 +80,9 @@ impl MemoryPool for HalfSpillPool {
         *held = held.saturating_sub(shrink);
     }
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        if is_repartition(reservation.consumer()) {
-            self.grow(reservation, additional);
-            return Ok(());
-        }
         let mut used = self.used();
         let all = used.unspillable.saturating_add(used.spillable).saturating_add(additional);
-        let (held, fits) = if spills(reservation.consumer()) {
+        let (held, fits) = if reservation.consumer().can_spill() {
             let half = (self.limit / 2).min(self.limit.saturating_sub(used.unspillable));
             let held = reservation.size();
             let wanted = held.saturating_add(additional);
@@ -128,7 +104,7 @@ impl MemoryPool for HalfSpillPool {
     }
     fn reserved(&self) -> usize {
         let used = self.used();
-        used.spillable + used.unspillable + used.repartitioned
+        used.spillable + used.unspillable
     }
     fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::Finite(self.limit)
@@ -157,20 +133,6 @@ mod tests {
         let table = MemoryConsumer::new("join").register(&pool);
         table.try_grow(800).unwrap();
         assert!(table.try_grow(1).is_err());
-    }
-
-    #[test]
-    fn a_repartition_gets_what_it_asks_for_and_takes_nothing_from_others() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(HalfSpillPool::new(1600));
-        let consumer = MemoryConsumer::new(format!("{REPARTITION}0]")).with_can_spill(true);
-        let repartition = consumer.register(&pool);
-        let sort = spillers(&pool, 1).remove(0);
-        repartition.try_grow(2000).unwrap();
-        sort.try_grow(800).unwrap();
-        assert!(sort.try_grow(1).is_err());
-        assert_eq!(pool.reserved(), 2800);
-        repartition.shrink(2000);
-        assert_eq!(pool.reserved(), 800);
     }
 
     #[test]

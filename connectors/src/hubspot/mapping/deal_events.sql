@@ -10,15 +10,14 @@ WITH people AS (
     WHERE user_id IS NOT NULL
     GROUP BY user_id
 ),
+-- The three together, so that the histories, which are most of what a deal holds, are read once.
 histories AS (
-    SELECT id, 'dealstage' AS property, json_by_time("propertiesWithHistory", 'dealstage[*]', 'timestamp') AS entries
-    FROM deals
-    UNION ALL
-    SELECT id, 'hubspot_owner_id' AS property,
-           json_by_time("propertiesWithHistory", 'hubspot_owner_id[*]', 'timestamp') AS entries
-    FROM deals
-    UNION ALL
-    SELECT id, 'amount' AS property, json_by_time("propertiesWithHistory", 'amount[*]', 'timestamp') AS entries
+    SELECT id, unnest(make_array('dealstage', 'hubspot_owner_id', 'amount')) AS property,
+           unnest(make_array(
+               json_by_time("propertiesWithHistory", 'dealstage[*]', 'timestamp'),
+               json_by_time("propertiesWithHistory", 'hubspot_owner_id[*]', 'timestamp'),
+               json_by_time("propertiesWithHistory", 'amount[*]', 'timestamp')
+           )) AS entries
     FROM deals
 ),
 -- Each entry beside the one before it. The first has none: a deal has a stage and an owner from the beginning, and

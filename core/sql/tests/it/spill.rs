@@ -1,6 +1,7 @@
 //! More rows than memory: sorts, aggregations and joins go through the disk and give the same answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Int64Array, StringArray};
 use throughline_core::ErrorKind;
@@ -72,6 +73,34 @@ async fn sort_aggregate_and_join_spill_under_a_tiny_limit() {
 
     let left: Vec<_> = walk(&lab.path("spill"));
     assert!(left.is_empty(), "spill files stayed: {left:?}");
+}
+
+/// Two inputs of a repartition that spill at once wait for each other for ever in DataFusion 55 (its issue 24883,
+/// whose query this is).
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_is_parted_between_threads_spills_and_comes_to_an_end() {
+    const TRIES: usize = 5;
+    const LONG: Duration = Duration::from_secs(60);
+    let lab = lab_with(1 << 20, 2);
+    let mut files = Vec::new();
+    for part in 0..2 {
+        let ids: Vec<i64> = (part * 50_000..(part + 1) * 50_000).collect();
+        let words: Vec<String> = ids.iter().map(|id| format!("{:064}", id % 3370)).collect();
+        let groups = ids.iter().map(|id| id % 13).collect::<Int64Array>();
+        let rows = batch(vec![("g", Arc::new(groups)), ("word", Arc::new(StringArray::from(words)))]);
+        files.push(lab.file(&format!("words-{part}.parquet"), &rows));
+        if part == 1 {
+            let schema = rows.schema();
+            lab.engine.bind("words", &TableRef::Parquet { files: files.clone(), schema }).await.unwrap();
+        }
+    }
+    for attempt in 0..TRIES {
+        let counting = lab.lines("SELECT g, count(DISTINCT word) AS n FROM words GROUP BY g ORDER BY g");
+        let counted = tokio::time::timeout(LONG, counting).await;
+        let lines = counted.unwrap_or_else(|_| panic!("try {attempt}: nothing after {LONG:?}"));
+        assert_eq!(lines.len(), 13, "{lines:?}");
+        assert!(lines.iter().all(|line| line.ends_with("| 3370")), "{lines:?}");
+    }
 }
 
 /// Two sorts a join and a thread: even the first batches of wide rows are more than the limit.
