@@ -111,6 +111,9 @@ impl Joins {
 
 const SMALL_BATCH: usize = 128;
 
+/// Of a row in the table of a hash join, where nothing but the number of rows is known.
+const LEAST_ROW_BYTES: usize = 16;
+
 /// Of a sort, for its merge.
 const LEAST_KEPT_BYTES: usize = 64 << 10;
 
@@ -167,6 +170,11 @@ impl LocalEngine {
         settings.execution.time_zone = Some("UTC".into());
         settings.sql_parser.collect_spans = true;
         settings.sql_parser.map_string_types_to_utf8view = false;
+        // A join whose build side is known to be no larger is built once, by one thread, for all: its probe side need
+        // not be copied into parts.
+        let built_once = options.memory_bytes / threads;
+        settings.optimizer.hash_join_single_partition_threshold = built_once;
+        settings.optimizer.hash_join_single_partition_threshold_rows = built_once / LEAST_ROW_BYTES;
         // Each sort keeps this much back for its last merge; the default of 10 MB times the sorts
         // of a plan would be more than a small limit.
         settings.execution.sort_spill_reservation_bytes =
