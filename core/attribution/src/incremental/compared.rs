@@ -1,8 +1,6 @@
 //! One side of a comparison: every row of a table as a number of 16 bytes in a scratch file, so that a table is
 //! decoded once, however large it is, and memory holds sums alone.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -12,7 +10,7 @@ use rustc_hash::FxHashSet;
 use throughline_core::{Error, Result};
 use throughline_sql::{TableRef, wide_row_hashes};
 
-use super::files;
+use super::{files, scratch};
 use crate::runner::Runner;
 
 /// Rows are summed up by so many parts of all numbers, some 8 to 16 rows in each; where the sums of two sides are
@@ -73,9 +71,9 @@ impl<'a> Side<'a> {
     /// Gives the numbers of rows that may be missing on the other side; `false` from `see` ends it.
     pub fn each_unlike(&self, other: &Self, mut see: impl FnMut(u128) -> bool) -> Result<()> {
         for part in &self.parts {
-            let mut numbers = part.read()?;
+            let mut numbers = scratch::Reader::open(&part.numbers)?;
             for _ in 0..part.rows {
-                let number = numbers.next()?;
+                let number = u128::from_ne_bytes(numbers.next()?);
                 let place = place(number, &self.sums);
                 if self.sums[place] != other.sums[place] && !see(number) {
                     return Ok(());
@@ -101,10 +99,10 @@ impl<'a> Side<'a> {
                 }
                 continue;
             };
-            let mut numbers = part.read()?;
+            let mut numbers = scratch::Reader::open(&part.numbers)?;
             let mut keep = Vec::with_capacity(part.rows);
             for _ in 0..part.rows {
-                keep.push(wanted.contains(&numbers.next()?));
+                keep.push(wanted.contains(&u128::from_ne_bytes(numbers.next()?)));
             }
             let keep = [BooleanArray::from(keep)];
             if keep[0].true_count() > 0 {
@@ -135,52 +133,28 @@ fn place(number: u128, sums: &[u128]) -> usize {
     number as usize % sums.len()
 }
 
-/// A scratch file under way.
+/// The rows of a part under way.
 struct Numbers {
-    path: PathBuf,
-    file: BufWriter<File>,
+    scratch: scratch::Writer,
     rows: usize,
 }
 
 impl Numbers {
     fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create_new(&path).map_err(|e| Error::io("create", path.display(), e))?;
-        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file), rows: 0 })
+        Ok(Self { scratch: scratch::Writer::create(path)?, rows: 0 })
     }
 
     fn add(&mut self, batch: &RecordBatch, sums: &mut [u128]) -> Result<()> {
         for number in wide_row_hashes(batch.columns())? {
             let sum = &mut sums[place(number, sums)];
             *sum = sum.wrapping_add(number);
-            let written = self.file.write_all(&number.to_ne_bytes());
-            written.map_err(|e| Error::io("write", self.path.display(), e))?;
+            self.scratch.write(number.to_ne_bytes())?;
         }
         self.rows += batch.num_rows();
         Ok(())
     }
 
-    fn finish(mut self, parquet: Option<PathBuf>) -> Result<Part> {
-        self.file.flush().map_err(|e| Error::io("write", self.path.display(), e))?;
-        Ok(Part { parquet, numbers: self.path, rows: self.rows })
-    }
-}
-
-impl Part {
-    fn read(&self) -> Result<Reader<'_>> {
-        let file = File::open(&self.numbers).map_err(|e| Error::io("open", self.numbers.display(), e))?;
-        Ok(Reader { path: &self.numbers, file: BufReader::with_capacity(1 << 18, file) })
-    }
-}
-
-struct Reader<'a> {
-    path: &'a Path,
-    file: BufReader<File>,
-}
-
-impl Reader<'_> {
-    fn next(&mut self) -> Result<u128> {
-        let mut bytes = [0; 16];
-        self.file.read_exact(&mut bytes).map_err(|e| Error::io("read", self.path.display(), e))?;
-        Ok(u128::from_ne_bytes(bytes))
+    fn finish(self, parquet: Option<PathBuf>) -> Result<Part> {
+        Ok(Part { parquet, numbers: self.scratch.finish()?, rows: self.rows })
     }
 }

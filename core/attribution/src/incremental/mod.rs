@@ -22,6 +22,7 @@ mod nodes;
 mod part;
 mod patch;
 mod replace;
+mod scratch;
 mod seeds;
 mod sums;
 #[cfg(test)]

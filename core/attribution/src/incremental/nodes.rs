@@ -10,6 +10,9 @@ use throughline_core::Result;
 
 use crate::host::texts;
 
+/// Set in every hash: what is none is smaller.
+pub(super) const HASHED: u64 = 1 << 63;
+
 /// A thing that records name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Node {
@@ -219,7 +222,7 @@ fn named(kind: &str, value: Option<&str>) -> u64 {
     let mut hasher = FxHasher::default();
     kind.hash(&mut hasher);
     value.unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
+    hasher.finish() | HASHED
 }
 
 fn pair(kind: &str, platform: &str, value: &str) -> u64 {
@@ -227,5 +230,5 @@ fn pair(kind: &str, platform: &str, value: &str) -> u64 {
     kind.hash(&mut hasher);
     platform.hash(&mut hasher);
     value.hash(&mut hasher);
-    hasher.finish()
+    hasher.finish() | HASHED
 }

@@ -6,15 +6,15 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
-use throughline_core::Result;
 use throughline_core::canonical::TABLES;
+use throughline_core::{Error, Result};
 use throughline_sql::TableRef;
 
 use super::difference::{is_empty, schema_of};
-use super::groups::Groups;
+use super::groups::{Groups, Place};
 use super::nodes::{GROUPED, Records};
 use super::seeds::Touched;
-use super::{Before, Perhaps, files, whole};
+use super::{Before, Perhaps, files, scratch, whole};
 use crate::canon;
 use crate::host::HostTable;
 use crate::runner::Runner;
@@ -44,30 +44,37 @@ impl Part {
         runner.begin("groups")?;
         let mut all = 0;
         let mut nodes = Vec::new();
+        let places = runner.folder("places");
+        std::fs::create_dir_all(&places).map_err(|e| Error::io("make the folder", places.display(), e))?;
+        let mut written = scratch::Writer::create(places.join("all"))?;
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
             for part in [&versions.common, &versions.before, &versions.now] {
-                let mut tie = |batch: &RecordBatch| -> Result<()> {
-                    all += batch.num_rows();
-                    let records = Records::of(table, columns, batch)?;
-                    for row in 0..batch.num_rows() {
-                        records.nodes(row, &mut nodes);
-                        groups.tie(&nodes);
-                    }
-                    Ok(())
-                };
+                let mut tie =
+                    |batch: &RecordBatch, mut written: Option<&mut scratch::Writer>| -> Result<()> {
+                        all += batch.num_rows();
+                        let records = Records::of(table, columns, batch)?;
+                        for row in 0..batch.num_rows() {
+                            records.nodes(row, &mut nodes);
+                            let Place(place) = groups.tie(&nodes);
+                            if let Some(written) = &mut written {
+                                written.write(place.to_ne_bytes())?;
+                            }
+                        }
+                        Ok(())
+                    };
                 match files::readable(part)? {
                     Some(files) => {
                         for file in files {
                             for batch in files::columns(file, columns)? {
-                                tie(&batch?)?;
+                                tie(&batch?, Some(&mut written))?;
                             }
                         }
                     }
                     None => {
                         let mut rows = open(runner, part, &columns.join(", ")).await?;
                         while let Some(batch) = rows.try_next().await? {
-                            tie(&batch)?;
+                            tie(&batch, None)?;
                         }
                     }
                 }
@@ -75,12 +82,14 @@ impl Part {
         }
         groups.close();
         runner.begin("records of groups")?;
+        let places = written.finish()?;
+        let mut picking = Picking { groups, places: scratch::Reader::open(&places)? };
         let mut part = Self { before: BTreeMap::new(), now: BTreeMap::new(), differing, records: 0 };
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
-            let (common, n) = picked(runner, table, columns, &versions.common, &groups).await?;
-            let (before, _) = picked(runner, table, columns, &versions.before, &groups).await?;
-            let (now, m) = picked(runner, table, columns, &versions.now, &groups).await?;
+            let (common, n) = picking.picked(runner, table, columns, &versions.common).await?;
+            let (before, _) = picking.picked(runner, table, columns, &versions.before).await?;
+            let (now, m) = picking.picked(runner, table, columns, &versions.now).await?;
             part.records += n + m;
             part.before.insert(table, vec![common.clone(), before]);
             part.now.insert(table, vec![common, now]);
@@ -146,49 +155,57 @@ async fn open(runner: &Runner<'_>, table: &TableRef, columns: &str) -> Result<th
     runner.read(&format!("SELECT {columns} FROM i_records")).await
 }
 
-/// The records of touched groups, and how many they are.
-async fn picked(
-    runner: &mut Runner<'_>,
-    table: &'static str,
-    columns: &[&str],
-    from: &TableRef,
-    groups: &Groups,
-) -> Result<(TableRef, usize)> {
-    let mut kept = Kept { schema: schema_of(from), held: Vec::new(), bytes: 0, file: None, rows: 0 };
-    if is_empty(from) {
-        return kept.finish();
-    }
-    let folder = runner.folder(table);
-    let of_touched = |batch: &RecordBatch| -> Result<BooleanArray> {
-        let records = Records::of(table, columns, batch)?;
+/// Goes over all records once more, in the order in which they were tied.
+struct Picking<'a> {
+    groups: Groups,
+    places: scratch::Reader<'a>,
+}
+
+impl Picking<'_> {
+    /// The records of touched groups, and how many they are.
+    async fn picked(
+        &mut self,
+        runner: &mut Runner<'_>,
+        table: &'static str,
+        columns: &[&str],
+        from: &TableRef,
+    ) -> Result<(TableRef, usize)> {
+        let mut kept = Kept { schema: schema_of(from), held: Vec::new(), bytes: 0, file: None, rows: 0 };
+        if is_empty(from) {
+            return kept.finish();
+        }
+        let folder = runner.folder(table);
+        if let Some(files) = files::readable(from)? {
+            for file in files {
+                let mut keep = Vec::new();
+                for _ in 0..files::count(std::slice::from_ref(file))? {
+                    let place = Place(u64::from_ne_bytes(self.places.next()?));
+                    keep.push(self.groups.is_touched_at(place));
+                }
+                if keep.contains(&true) {
+                    for batch in files::rows(file, &[BooleanArray::from(keep)])? {
+                        kept.add(batch?, &folder)?;
+                    }
+                }
+            }
+            return kept.finish();
+        }
+        // The engine gives rows in another order every time.
+        let mut rows = open(runner, from, "*").await?;
         let mut nodes = Vec::new();
-        Ok((0..batch.num_rows())
-            .map(|row| {
+        while let Some(batch) = rows.try_next().await? {
+            let records = Records::of(table, columns, &batch)?;
+            let mut touched = |row| {
                 records.nodes(row, &mut nodes);
-                Some(groups.is_touched(&nodes))
-            })
-            .collect())
-    };
-    if let Some(files) = files::readable(from)? {
-        for file in files {
-            let mut keep = Vec::new();
-            for batch in files::columns(file, columns)? {
-                keep.push(of_touched(&batch?)?);
-            }
-            for batch in files::rows(file, &keep)? {
-                kept.add(batch?, &folder)?;
+                Some(self.groups.is_touched(&nodes))
+            };
+            let keep: BooleanArray = (0..batch.num_rows()).map(&mut touched).collect();
+            if keep.true_count() > 0 {
+                kept.add(filter_record_batch(&batch, &keep)?, &folder)?;
             }
         }
-        return kept.finish();
+        kept.finish()
     }
-    let mut rows = open(runner, from, "*").await?;
-    while let Some(batch) = rows.try_next().await? {
-        let keep = of_touched(&batch)?;
-        if keep.true_count() > 0 {
-            kept.add(filter_record_batch(&batch, &keep)?, &folder)?;
-        }
-    }
-    kept.finish()
 }
 
 struct Kept {
