@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod records;
 pub mod salesforce;
 pub mod singer;
+mod slices;
 pub mod sql;
 pub mod telegram;
 pub mod telegram_export;

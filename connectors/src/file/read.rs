@@ -1,13 +1,10 @@
-//! Reads the files one after the other: what changed, as a whole; what did not, not at all.
-//!
-//! Every file is a slice of the stream: its rows stand in place of those it had when it was read
-//! last. So an edited file counts once, and a file that is gone does not count any more.
+//! Reads the files one after the other, each a slice of the stream. A file that was broken off goes on where it was.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use throughline_core::{Checkpoint, Error, Notice, ReadEvent, Result};
+use throughline_core::{Checkpoint, Error, ReadEvent, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::columns::Shape;
@@ -16,6 +13,7 @@ use super::sending::Sending;
 use super::{delimited_rows, json_rows, parquet_rows};
 use crate::flow::Out;
 use crate::local::{self, Opened, Stamp};
+use crate::slices::{self, Slice, Slices};
 
 /// With more files than this, not every one gets a checkpoint of its own: each names all files.
 const FEW_FILES: usize = 200;
@@ -23,12 +21,10 @@ const FEW_FILES: usize = 200;
 /// What a checkpoint holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
-    /// Files whose rows landed, as they were then.
-    files: BTreeMap<String, Stamp>,
+    #[serde(flatten)]
+    slices: Slices,
     /// The file that is being read.
     open: Option<Open>,
-    /// Counts replaces: makes their ids unique.
-    serial: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,23 +46,22 @@ pub(crate) struct Job {
 
 impl Job {
     pub fn run(self, out: &Out) -> Result<()> {
-        let mut state: State = match &self.checkpoint {
-            None => State::default(),
-            Some(checkpoint) => serde_json::from_value(checkpoint.0.clone())
-                .map_err(|e| Error::bug(format!("the checkpoint of a file source cannot be read: {e}")))?,
-        };
+        let mut state: State = slices::state(self.checkpoint.as_ref(), "a file source")?;
         let files = self.files()?;
         let mut pages_left = self.max_pages;
         if pages_left.is_none() {
-            self.forget_missing(&files, &mut state, out)?;
+            state.slices.forget_missing(&files, "rows", out)?;
+            if state.open.as_ref().is_some_and(|o| !files.contains_key(&o.file)) {
+                state.open = None;
+            }
         }
         let mut read = 0;
         for (name, path) in &files {
             if self.cancel.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            let stamp = Stamp::of(path)?;
-            if state.files.get(name) == Some(&stamp) {
+            let file = Slice::of(name, path)?;
+            if state.slices.landed(file) {
                 continue;
             }
             read += 1;
@@ -77,13 +72,13 @@ impl Job {
                 }
                 continue;
             }
-            self.replace(name, path, stamp, &mut state, out)?;
+            self.replace(file, &mut state, out)?;
             if files.len() <= FEW_FILES || read % FEW_FILES == 0 {
-                out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))?;
+                out.send_blocking(ReadEvent::Checkpoint(slices::checkpoint(&state)))?;
             }
         }
         if pages_left.is_none() {
-            out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))?;
+            out.send_blocking(ReadEvent::Checkpoint(slices::checkpoint(&state)))?;
         }
         Ok(())
     }
@@ -97,47 +92,21 @@ impl Job {
         Ok(files)
     }
 
-    fn forget_missing(&self, files: &BTreeMap<String, PathBuf>, state: &mut State, out: &Out) -> Result<()> {
-        let gone: Vec<String> = state.files.keys().filter(|n| !files.contains_key(*n)).cloned().collect();
-        for name in gone {
-            state.files.remove(&name);
-            state.serial += 1;
-            let id = format!("{name}#{}", state.serial);
-            out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.clone() })?;
-            out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-            out.send_blocking(ReadEvent::Notice(Notice {
-                code: "file_gone".into(),
-                message: format!("{name} is there no more: its rows do not count any more"),
-            }))?;
-        }
-        if state.open.as_ref().is_some_and(|o| !files.contains_key(&o.file)) {
-            state.open = None;
-        }
-        Ok(())
-    }
-
-    fn replace(&self, name: &str, path: &Path, stamp: Stamp, state: &mut State, out: &Out) -> Result<()> {
-        let resumed = state.open.take().filter(|o| o.file == name && o.stamp == stamp);
-        let open = resumed.unwrap_or_else(|| {
-            state.serial += 1;
-            let id = format!("{name}#{}", state.serial);
-            Open { file: name.to_owned(), id, stamp, records: 0 }
+    fn replace(&self, file: Slice<'_>, state: &mut State, out: &Out) -> Result<()> {
+        let resumed = state.open.take().filter(|o| o.file == file.name && o.stamp == file.stamp);
+        let open = resumed.unwrap_or_else(|| Open {
+            file: file.name.to_owned(),
+            id: state.slices.next_id(file.name),
+            stamp: file.stamp,
+            records: 0,
         });
-        let id = open.id.clone();
-        out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.to_owned() })?;
+        Slices::begin(file, &open.id, out)?;
         let at = |records| {
             let open = Open { records, ..open.clone() };
-            checkpoint(&State { open: Some(open), ..state.clone() })
+            slices::checkpoint(&State { open: Some(open), slices: state.slices.clone() })
         };
-        self.send_file(name, path, open.records, &mut None, Some(&at), out)?;
-        if Stamp::of(path)? != stamp {
-            return Err(Error::data(format!("{name} changed while it was read"))
-                .hint("write it under another name and rename it when it is whole")
-                .temporary(None));
-        }
-        out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-        state.files.insert(name.to_owned(), stamp);
-        Ok(())
+        self.send_file(file.name, file.path, open.records, &mut None, Some(&at), out)?;
+        state.slices.end(file, open.id, out)
     }
 
     fn send_file(
@@ -194,8 +163,4 @@ impl Job {
         }
         Ok(())
     }
-}
-
-fn checkpoint(state: &State) -> Checkpoint {
-    Checkpoint(serde_json::to_value(state).unwrap_or_default())
 }

@@ -1,12 +1,9 @@
-//! Reads the exports one after the other: a file that changed as a whole, one that did not, not at all.
-//!
-//! Every file is a slice of the stream, as with the `file` connector. A message that several exports hold has one key:
-//! that of the last file stands.
+//! Reads the exports, each a slice of the stream. A message that several exports hold has one key: that of the last
+//! file stands.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use throughline_core::{Checkpoint, Error, Notice, ReadEvent, Reject, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -15,17 +12,10 @@ use super::export::{Chat, MESSAGE_MAX, Take, walk};
 use super::json::{Json, Stop};
 use super::message::Message;
 use crate::flow::Out;
-use crate::local::{self, Compression, Opened, Stamp};
+use crate::local::{self, Compression, Opened};
 use crate::records::{Limits, RecordsBuilder, json_string};
+use crate::slices::{self, Slices};
 use crate::whatsapp::read::rejected;
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct State {
-    /// Files whose rows landed, as they were then.
-    files: BTreeMap<String, Stamp>,
-    /// Counts replaces: makes their ids unique.
-    serial: u64,
-}
 
 pub(super) struct Job {
     pub settings: Settings,
@@ -37,11 +27,6 @@ pub(super) struct Job {
 
 impl Job {
     pub fn run(self, out: &Out) -> Result<()> {
-        let mut state: State = match &self.checkpoint {
-            None => State::default(),
-            Some(checkpoint) => serde_json::from_value(checkpoint.0.clone())
-                .map_err(|e| Error::bug(format!("the checkpoint of exported chats cannot be read: {e}")))?,
-        };
         let files = local::find_named(&self.settings.base_dir, &self.settings.path)?;
         let mut pages_left = self.max_pages.unwrap_or(u64::MAX);
         if self.max_pages.is_some() {
@@ -50,26 +35,10 @@ impl Job {
             }
             return Ok(());
         }
-        forget_missing(&files, &mut state, out)?;
-        for (name, path) in &files {
-            let stamp = Stamp::of(path)?;
-            if state.files.get(name) == Some(&stamp) {
-                continue;
-            }
-            state.serial += 1;
-            let id = format!("{name}#{}", state.serial);
-            out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.clone() })?;
-            self.send_file(name, path, &mut pages_left, out)?;
-            if Stamp::of(path)? != stamp {
-                return Err(Error::data(format!("{name} changed while it was read"))
-                    .hint("write it under another name and rename it when it is whole")
-                    .temporary(None));
-            }
-            out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-            state.files.insert(name.clone(), stamp);
-            out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))?;
-        }
-        out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))
+        let slices: Slices = slices::state(self.checkpoint.as_ref(), "exported chats")?;
+        slices.each_changed(&files, "messages", out, |name, path| {
+            self.send_file(name, path, &mut pages_left, out)
+        })
     }
 
     fn send_file(&self, name: &str, path: &Path, pages_left: &mut u64, out: &Out) -> Result<()> {
@@ -118,26 +87,6 @@ impl Job {
         }
         Ok(())
     }
-}
-
-fn forget_missing(files: &BTreeMap<String, PathBuf>, state: &mut State, out: &Out) -> Result<()> {
-    let gone: Vec<String> = state.files.keys().filter(|n| !files.contains_key(*n)).cloned().collect();
-    for name in gone {
-        state.files.remove(&name);
-        state.serial += 1;
-        let id = format!("{name}#{}", state.serial);
-        out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.clone() })?;
-        out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-        out.send_blocking(ReadEvent::Notice(Notice {
-            code: "file_gone".into(),
-            message: format!("{name} is there no more: its messages do not count any more"),
-        }))?;
-    }
-    Ok(())
-}
-
-fn checkpoint(state: &State) -> Checkpoint {
-    Checkpoint(serde_json::to_value(state).unwrap_or_default())
 }
 
 struct Rows<'a> {

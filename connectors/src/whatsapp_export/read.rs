@@ -1,12 +1,9 @@
-//! Reads the chats one after the other: a file that changed as a whole, one that did not, not at all.
-//!
-//! Every file is a slice of the stream, as with the `file` connector. What two exports of a chat have in common is
-//! known by ids made of what a message is, so that it counts once.
+//! Reads the chats, each file a slice of the stream. What two exports of a chat have in common is known by ids made of
+//! what a message is, so that it counts once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use throughline_core::{Checkpoint, Error, Notice, ReadEvent, Reject, Result};
@@ -18,22 +15,15 @@ use super::survey::{Chat, phone_of, survey};
 use super::text::Source;
 use super::words::{Said, said};
 use crate::flow::Out;
-use crate::local::{self, Stamp};
+use crate::local;
 use crate::records::{Limits, RecordsBuilder};
+use crate::slices::{self, Slices};
 use crate::whatsapp::read::rejected;
 
 /// A longer message is none of WhatsApp's.
 const MESSAGE_MAX: usize = 1 << 20;
 /// Of so many messages it is remembered whether an equal one was there.
 const REMEMBERED: usize = 100_000;
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct State {
-    /// Files whose rows landed, as they were then.
-    files: BTreeMap<String, Stamp>,
-    /// Counts replaces: makes their ids unique.
-    serial: u64,
-}
 
 pub(super) struct Job {
     pub settings: Settings,
@@ -45,51 +35,25 @@ pub(super) struct Job {
 
 impl Job {
     pub fn run(self, out: &Out) -> Result<()> {
-        let mut state: State = match &self.checkpoint {
-            None => State::default(),
-            Some(checkpoint) => serde_json::from_value(checkpoint.0.clone())
-                .map_err(|e| Error::bug(format!("the checkpoint of exported chats cannot be read: {e}")))?,
-        };
         let files = local::find_named(&self.settings.base_dir, &self.settings.path)?;
-        let preview = self.max_pages.is_some();
         let mut pages_left = self.max_pages.unwrap_or(u64::MAX);
-        if !preview {
-            forget_missing(&files, &mut state, out)?;
+        if self.max_pages.is_some() {
+            for (name, path) in &files {
+                self.send(name, path, &mut pages_left, out)?;
+                if pages_left == 0 {
+                    break;
+                }
+            }
+            return Ok(());
         }
-        for (name, path) in &files {
-            let stamp = Stamp::of(path)?;
-            if !preview && state.files.get(name) == Some(&stamp) {
-                continue;
-            }
-            let chat = survey(path, name, &self.settings)?;
-            state.serial += 1;
-            let id = format!("{name}#{}", state.serial);
-            if !preview {
-                out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.clone() })?;
-            }
-            if let Some(chat) = &chat {
-                self.tell(name, chat, out)?;
-                self.send_file(name, path, chat, &mut pages_left, out)?;
-            }
-            if pages_left == 0 {
-                return Ok(());
-            }
-            if preview {
-                continue;
-            }
-            if Stamp::of(path)? != stamp {
-                return Err(Error::data(format!("{name} changed while it was read"))
-                    .hint("write it under another name and rename it when it is whole")
-                    .temporary(None));
-            }
-            out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-            state.files.insert(name.clone(), stamp);
-            out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))?;
-        }
-        if !preview {
-            out.send_blocking(ReadEvent::Checkpoint(checkpoint(&state)))?;
-        }
-        Ok(())
+        let slices: Slices = slices::state(self.checkpoint.as_ref(), "exported chats")?;
+        slices.each_changed(&files, "messages", out, |name, path| self.send(name, path, &mut pages_left, out))
+    }
+
+    fn send(&self, name: &str, path: &Path, pages_left: &mut u64, out: &Out) -> Result<()> {
+        let Some(chat) = survey(path, name, &self.settings)? else { return Ok(()) };
+        self.tell(name, &chat, out)?;
+        self.send_file(name, path, &chat, pages_left, out)
     }
 
     /// A name that is spelt otherwise in the options would turn all of ours into customers.
@@ -150,26 +114,6 @@ impl Job {
             }
         }
     }
-}
-
-fn forget_missing(files: &BTreeMap<String, PathBuf>, state: &mut State, out: &Out) -> Result<()> {
-    let gone: Vec<String> = state.files.keys().filter(|n| !files.contains_key(*n)).cloned().collect();
-    for name in gone {
-        state.files.remove(&name);
-        state.serial += 1;
-        let id = format!("{name}#{}", state.serial);
-        out.send_blocking(ReadEvent::ReplaceBegin { id: id.clone(), slice: name.clone() })?;
-        out.send_blocking(ReadEvent::ReplaceEnd { id })?;
-        out.send_blocking(ReadEvent::Notice(Notice {
-            code: "file_gone".into(),
-            message: format!("{name} is there no more: its messages do not count any more"),
-        }))?;
-    }
-    Ok(())
-}
-
-fn checkpoint(state: &State) -> Checkpoint {
-    Checkpoint(serde_json::to_value(state).unwrap_or_default())
 }
 
 /// A message whose further lines may come.
