@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 sh tools/postgresql.sh
 # With the program itself, so that nothing is built with two sets of features.
 cargo build --release --locked --bins --examples -p throughline -p throughline-sinks
-exec target/release/examples/postgresql_load
+exec "${CARGO_TARGET_DIR:-target}/release/examples/postgresql_load"
