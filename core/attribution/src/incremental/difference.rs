@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 use throughline_core::{Error, Result};
@@ -86,12 +87,14 @@ impl<T: Copy> Wanted<T> {
     /// Which rows of `batch` are wanted, and what is kept of them here.
     pub fn among(&self, batch: &RecordBatch) -> Result<Vec<(usize, T)>> {
         let short = row_hashes(batch.columns())?;
-        let likely: Vec<usize> = (0..short.len()).filter(|row| self.short.contains(&short[*row])).collect();
+        let wanted = |(_, hash): &(u32, u64)| self.short.contains(hash);
+        let likely = (0..).zip(short).filter(wanted).map(|(row, _)| row).collect::<UInt32Array>();
         if likely.is_empty() {
             return Ok(Vec::new());
         }
-        let long = wide_row_hashes(batch.columns())?;
-        Ok(likely.into_iter().filter_map(|row| Some((row, *self.long.get(&long[row])?))).collect())
+        let long = wide_row_hashes(take_record_batch(batch, &likely)?.columns())?;
+        let rows = likely.values().iter().zip(long);
+        Ok(rows.filter_map(|(row, hash)| Some((*row as usize, *self.long.get(&hash)?))).collect())
     }
 }
 
