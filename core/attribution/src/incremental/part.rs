@@ -44,9 +44,9 @@ impl Part {
         runner.begin("groups")?;
         let mut all = 0;
         let mut nodes = Vec::new();
-        let places = runner.folder("places");
-        std::fs::create_dir_all(&places).map_err(|e| Error::io("make the folder", places.display(), e))?;
-        let mut written = scratch::Writer::create(places.join("all"))?;
+        let folder = runner.folder("places");
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", folder.display(), e))?;
+        let mut written = scratch::Writer::create(folder.join("all"))?;
         for (table, columns) in GROUPED {
             let Some(versions) = versions.get(table) else { continue };
             for part in [&versions.common, &versions.before, &versions.now] {
@@ -100,6 +100,7 @@ impl Part {
                 return whole("what is new touches more than a million records");
             }
         }
+        std::fs::remove_dir_all(&folder).map_err(|e| Error::io("remove", folder.display(), e))?;
         Ok(Ok(part))
     }
 
