@@ -30,6 +30,35 @@ token = {{ env = "HUBSPOT" }}
 streams = ["deals", "pipelines"]
 """
 
+# All that deals are made of: opportunities, their histories and contacts, open leads.
+SALESFORCE = """
+[[source]]
+name = "crm"
+connector = "salesforce"
+org_id = "{org_id}"
+client_id = "{client_id}"
+client_secret = {{ env = "SALESFORCE" }}
+login_url = "{login_url}"
+phone_region = "RU"
+most_run_percent = 100
+"""
+
+AIRBYTE = """
+[[source]]
+name = "ads"
+connector = "airbyte"
+command = "./source.sh"
+catalog = "catalog.json"
+[[source.mappings]]
+into = "costs"
+from = ["spend"]
+sql = '''
+SELECT 'ads' AS system, CAST(day AS DATE) AS day, campaign_id, campaign, CAST(impressions AS BIGINT) AS impressions,
+  CAST(clicks AS BIGINT) AS clicks, minor_units(cost, 'RUB') AS cost_minor, 'RUB' AS currency
+FROM spend
+'''
+"""
+
 BITRIX24 = """
 [[source]]
 name = "crm"
@@ -133,14 +162,16 @@ CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT SELECT ON orders TO reader;
 
 
 def crm(vendor, source):
-    """A vendor of the company's whose leads are history, read by the connector's own manifest at full pace."""
+    """A vendor of the company's whose leads are history, read by the connector's own manifest, if any, at full pace."""
 
     @contextlib.contextmanager
     def serve(folder):
-        unthrottled(folder, vendor)
+        if vendor != "salesforce":
+            unthrottled(folder, vendor)
         free = ["--hubspot-per-10s", "0", "--hubspot-searches", "0", "--bitrix24-burst", "0"]
         with company(folder, "--visits", "200", "--history", str(ROWS), *free) as (line, _):
-            env = {**keys(line), "HUBSPOT": line["hubspot"]["token"], "BITRIX24": line["bitrix24"]["webhook"]}
+            env = {**keys(line), "HUBSPOT": line["hubspot"]["token"], "BITRIX24": line["bitrix24"]["webhook"],
+                   "SALESFORCE": line["salesforce"]["client_secret"]}
             yield source(line), env
 
     return serve
@@ -236,10 +267,39 @@ def singer(folder):
     yield SPEND, {}
 
 
+@contextlib.contextmanager
+def airbyte(folder):
+    """A source that prints a prepared file: a record of 250 bytes a row, and a state that counts them."""
+    texts, numbers = ["day", "campaign_id", "campaign"], ["id", "impressions", "clicks", "cost"]
+    schema = {"type": "object", "properties": {**{name: {"type": "string"} for name in texts},
+                                               **{name: {"type": "number"} for name in numbers}}}
+    stream = {"name": "spend", "json_schema": schema, "supported_sync_modes": ["full_refresh"],
+              "source_defined_primary_key": [["id"]]}
+    catalog = json.dumps({"type": "CATALOG", "catalog": {"streams": [stream]}})
+    (folder / "catalog.json").write_text(catalog)
+    status = {"type": "TRACE", "trace": {"type": "STREAM_STATUS", "emitted_at": 1_790_000_000_000, "stream_status": {
+        "stream_descriptor": {"name": "spend"}, "status": "COMPLETE"}}}
+    with open(folder / "read.airbyte", "w") as out:
+        for n in range(ROWS):
+            data = {"id": n, "day": f"2026-{1 + n % 9:02}-{1 + n % 28:02}", "campaign_id": str(n % 500),
+                    "campaign": f"Кампания {n % 500}", "impressions": n % 9000, "clicks": n % 70, "cost": n % 9999 / 100}
+            record = {"stream": "spend", "data": data, "emitted_at": 1_790_000_000_000}
+            print(json.dumps({"type": "RECORD", "record": record}, ensure_ascii=False), file=out)
+        state = {"type": "STREAM", "stream": {"stream_descriptor": {"name": "spend"}, "stream_state": {"id": ROWS}},
+                 "sourceStats": {"recordCount": ROWS}}
+        print(json.dumps({"type": "STATE", "state": state}), file=out)
+        print(json.dumps(status), file=out)
+    source = folder / "source.sh"
+    source.write_text(f"#!/bin/sh\ncase $1 in discover) exec cat {folder}/catalog.json;; read) exec cat {folder}/read.airbyte;; esac\n")
+    source.chmod(0o755)
+    yield AIRBYTE, {}
+
+
 CONNECTORS = {
     "amocrm": crm("amocrm", lambda line: CRM.format(url=line["url"], streams='streams = ["leads"]')),
     "hubspot": crm("hubspot", lambda line: HUBSPOT.format(url=line["url"], hub=line["hubspot"]["hub_id"])),
     "bitrix24": crm("bitrix24", lambda line: BITRIX24.format(portal=line["bitrix24"]["portal"])),
+    "salesforce": crm("salesforce", lambda line: SALESFORCE.format(**line["salesforce"])),
     "yandex_metrica": metrica,
     "whatsapp": whatsapp,
     "telegram_export": telegram_export,
@@ -248,6 +308,7 @@ CONNECTORS = {
     "file_jsonl": file("jsonl"),
     "sql_postgresql": postgresql,
     "singer": singer,
+    "airbyte": airbyte,
 }
 
 
