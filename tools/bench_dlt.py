@@ -9,7 +9,7 @@ from pathlib import Path
 from bench_studio import CRM, PIPELINE, unthrottled, keys, says
 from measure import ROOT, company, run, throughline
 
-DEALS = int(os.environ.get("DEALS", 100_000))
+DEALS = int(os.environ.get("DEALS", 400_000))
 PYTHON = ROOT / "target" / "bench-dlt" / "bin" / "python"
 WAYS = {
     "tables": "as dlt comes: a table for each list in a deal",
